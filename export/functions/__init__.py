@@ -1,0 +1,37 @@
+"""The function library: every node of an exported model is one of these, and each body defines its arithmetic."""
+
+from __future__ import annotations
+
+import onnx
+from onnxscript import OnnxFunction
+
+from edgesnn.export.functions.domain import DOMAIN, IR_VERSION, OPSET, VERSION
+from edgesnn.export.functions.learning import LearnReadout, Mix, SoftmaxError, StochasticShift
+from edgesnn.export.functions.neuron import EMPF, LIF, Grade, Integrate, LeakyIntegrate, NextStep, ParallelEMPF, Trace
+from edgesnn.export.functions.rescale import Rescale
+from edgesnn.export.functions.synapse import BinaryConv2d, BinaryLinear, Conv2d, Linear, MaxPool2d, UnpackSigns
+
+#: Every function by name, callees before callers.
+FUNCTIONS: dict[str, OnnxFunction] = {
+    function.name: function
+    for function in (
+        UnpackSigns, Linear, BinaryLinear, Conv2d, BinaryConv2d, MaxPool2d, Rescale, Integrate, Grade, EMPF,
+        ParallelEMPF, LIF, LeakyIntegrate, Trace, NextStep, Mix, StochasticShift, SoftmaxError, LearnReadout,
+    )
+}  # fmt: skip
+
+
+def protos(names: set[str]) -> list[onnx.FunctionProto]:
+    """The function definitions a graph with these node types needs, their callees included, callees first."""
+    library = {name: function.to_function_proto() for name, function in FUNCTIONS.items()}
+    needed: set[str] = set()
+    pending = list(names)
+    while pending:
+        name = pending.pop()
+        if name not in needed:
+            needed.add(name)
+            pending += [node.op_type for node in library[name].node if node.domain == DOMAIN]
+    return [proto for name, proto in library.items() if name in needed]
+
+
+__all__ = ["DOMAIN", "FUNCTIONS", "IR_VERSION", "OPSET", "VERSION", "protos"]

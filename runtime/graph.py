@@ -1,0 +1,55 @@
+"""Sessions over the ONNX graphs themselves: persistent tensors are kept here and passed in and out of each run."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import numpy as np
+
+from edgesnn.runtime.model import Array, Model
+from edgesnn.runtime.session import Session
+
+#: Suffix of the output that carries the new value of a persistent tensor.
+NEW = ".new"
+
+
+class GraphSession(Session):
+    """A session whose backend runs graphs by name; subclasses implement `_run`."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__(model)
+        self._tensors = dict(model.factory)
+
+    def window(self, xs: Array) -> Array:
+        """Advance T time steps in one call of `window.onnx`; xs integers [T, ...] -> int32 [T, K].
+
+        T is `model.time_steps`. Equals T calls of `step`, states included.
+        """
+        return self._advance("window", xs[:, None])[:, 0]
+
+    def _step(self, x: Array) -> Array:
+        y: Array = self._advance("step", x[None])[0]
+        return y
+
+    def _learn(self, label: int) -> None:
+        self._advance("learn", label=np.array([label], np.int32))
+
+    def _advance(self, graph: str, x: Array | None = None, label: Array | None = None) -> Array:
+        given = {"x": x, "label": label}
+        feeds = self._tensors | {name: value for name, value in given.items() if value is not None}
+        outputs = self._run(graph, feeds)
+        self._tensors |= {name.removesuffix(NEW): value for name, value in outputs.items() if name.endswith(NEW)}
+        return outputs.get("y", np.empty(0, np.int32))
+
+    def _reset(self) -> None:
+        self._tensors |= {t.name: np.zeros(t.shape, t.dtype) for t in self.model.tensors if t.kind == "state"}
+
+    def _snapshot(self) -> bytes:
+        return self.model.pack(self._tensors)
+
+    def _restore(self, snapshot: bytes) -> None:
+        self._tensors = self.model.unpack(snapshot)
+
+    @abstractmethod
+    def _run(self, graph: str, feeds: dict[str, Array]) -> dict[str, Array]:
+        """Run `step`, `window` or `learn` with these inputs (more than the graph takes is allowed) and name the outputs."""
