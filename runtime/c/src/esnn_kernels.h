@@ -1,0 +1,85 @@
+/* Private kernels of the edgesnn C runtime, called by generated code: one node of step.onnx is one call.
+ *
+ * Shapes: C inputs, O outputs, K classes, H x W pixels (P = H*W); one stream, so the batch dimension is gone.
+ * The formulas and value ranges are those of the `edgesnn` ONNX functions; the exporter has proven that no sum
+ * overflows. `x` is uint8_t or int8_t, told by `format`. Buffers do not overlap unless a comment allows it.
+ */
+#ifndef ESNN_KERNELS_H
+#define ESNN_KERNELS_H
+
+#include "esnn.h"
+
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "edgesnn: snapshots are little-endian; a big-endian target is not supported"
+#endif
+
+#if defined(__GNUC__)
+#define ESNN_NOINLINE __attribute__((noinline))
+#else
+#define ESNN_NOINLINE
+#endif
+
+typedef enum { ESNN_U8, ESNN_S8 } esnn_format;
+
+/* A square convolution or pooling window over [channels, height, width]; the output is [O, out_height, out_width]. */
+typedef struct {
+    uint32_t channels, height, width;
+    uint32_t out_channels, out_height, out_width;
+    uint32_t kernel_height, kernel_width;
+    uint32_t stride_height, stride_width;
+    uint32_t padding_top, padding_left; /* zeros around the input */
+} esnn_window;
+
+/* Scratch of the synapses, in int16_t: the inputs of one output, widened and padded with zeros. */
+#define ESNN_PATCH(fan_in) (((fan_in) + 15u) / 16u * 16u)
+
+/* Synapses: exact sums a = W x. `patch` is scratch of ESNN_PATCH(fan-in) elements. */
+void esnn_linear(const void *x, esnn_format format, const int8_t *w, int16_t *patch, int32_t *a, uint32_t inputs,
+                 uint32_t outputs);
+void esnn_binary_linear(const void *x, esnn_format format, const uint8_t *w, int16_t *patch, int32_t *a,
+                        uint32_t inputs, uint32_t outputs);
+void esnn_conv2d(const void *x, esnn_format format, const int8_t *w, int16_t *patch, int32_t *a, const esnn_window *g);
+void esnn_binary_conv2d(const void *x, esnn_format format, const uint8_t *w, int16_t *patch, int32_t *a,
+                        const esnn_window *g);
+
+/* y[c,i,j] = max of the window of x; padding is not supported. */
+void esnn_maxpool2d(const uint8_t *x, uint8_t *y, const esnn_window *g);
+
+/* current = ((a*M[o] + 2^(shift-1)) >> shift) + b[o]; a and current are [O, P] and may be the same buffer. */
+void esnn_rescale(const int32_t *a, const int32_t *multiplier, const int32_t *bias, int32_t *current, uint32_t outputs,
+                  uint32_t pixels, uint32_t shift);
+
+/* Neurons: v is updated in place; spikes s; n elements; |theta| < 2^30. */
+void esnn_empf(int32_t *v, const int32_t *current, uint8_t *s, uint32_t n, int32_t lam, int32_t theta, uint32_t k,
+               uint32_t bits);
+void esnn_parallel_empf(const int32_t *current, uint8_t *s, uint32_t n, int32_t theta, uint32_t k, uint32_t bits);
+void esnn_lif(int32_t *v, const int32_t *current, uint8_t *s, uint32_t n, int32_t lam, int32_t theta);
+
+/* Leaky readout, in place: acc' = sat24(((leak*acc + 2^14) >> 15) + current). */
+void esnn_leaky_integrate(int32_t *acc, const int32_t *current, uint32_t n, int32_t leak);
+
+/* Running mean of spikes, in place: trace' = clamp(((leak*trace + 2^14) >> 15) + s*gain, 0, limit). */
+void esnn_trace(int32_t *trace, const uint8_t *s, uint32_t n, int32_t leak, int32_t gain, int32_t limit);
+
+/* The constants of one readout that learns. */
+typedef struct {
+    const int32_t *multiplier; /* [K], of the readout's Rescale */
+    uint32_t classes, inputs;
+    uint32_t shift; /* of the readout's Rescale */
+    uint32_t weight_shift, bias_shift, seed;
+} esnn_readout;
+
+/* One step of softmax regression on the trace, with stochastic rounding: weight [K,C], bias [K] and count [1] are
+ * updated in place. `scratch` holds K elements. */
+void esnn_learn_readout(int8_t *weight, int32_t *bias, const int32_t *trace, int32_t label, int32_t *count,
+                        int32_t *scratch, const esnn_readout *r);
+
+/* lowbias32, and the random number of index i in learning step `count`. */
+uint32_t esnn_mix(uint32_t x);
+uint32_t esnn_random_key(uint32_t seed, uint32_t count);
+uint32_t esnn_random(uint32_t key, uint32_t i);
+
+/* CRC-32 as in zlib; start with crc = 0, go on with the result. */
+uint32_t esnn_crc32(uint32_t crc, const void *data, size_t n);
+
+#endif

@@ -1,0 +1,52 @@
+/* Neurons, the leaky readout and the trace of its input: all elementwise. */
+#include "esnn_arith.h"
+#include "esnn_kernels.h"
+
+/* m = sat24(((lam*v + 2^14) >> 15) + current) */
+static int32_t integrate(int32_t v, int32_t lam, int32_t current) {
+    return esnn_sat24(esnn_leak(v, lam) + current);
+}
+
+/* s = clamp((m - theta + 2^(k-1)) >> k, 0, 2^bits - 1), 1 <= k <= 24, 1 <= bits <= 8. */
+static int32_t empf_spike(int32_t m, int32_t theta, uint32_t k, uint32_t bits) {
+    const int32_t s = esnn_asr32(m - theta + (1 << (k - 1)), k);
+    const int32_t most = (1 << bits) - 1;
+    return s < 0 ? 0 : s > most ? most : s;
+}
+
+void esnn_empf(int32_t *v, const int32_t *current, uint8_t *s, uint32_t n, int32_t lam, int32_t theta, uint32_t k,
+               uint32_t bits) {
+    for (uint32_t i = 0; i < n; i++) {
+        const int32_t m = integrate(v[i], lam, current[i]);
+        const int32_t spike = empf_spike(m, theta, k, bits);
+        v[i] = m - (spike << k); /* what is emitted is what is subtracted */
+        s[i] = (uint8_t)spike;
+    }
+}
+
+void esnn_parallel_empf(const int32_t *current, uint8_t *s, uint32_t n, int32_t theta, uint32_t k, uint32_t bits) {
+    for (uint32_t i = 0; i < n; i++) {
+        s[i] = (uint8_t)empf_spike(esnn_sat24(current[i]), theta, k, bits);
+    }
+}
+
+void esnn_lif(int32_t *v, const int32_t *current, uint8_t *s, uint32_t n, int32_t lam, int32_t theta) {
+    for (uint32_t i = 0; i < n; i++) {
+        const int32_t m = integrate(v[i], lam, current[i]);
+        const int32_t spike = m >= theta;
+        v[i] = spike ? m - theta : m;
+        s[i] = (uint8_t)spike;
+    }
+}
+
+void esnn_leaky_integrate(int32_t *acc, const int32_t *current, uint32_t n, int32_t leak) {
+    for (uint32_t i = 0; i < n; i++) {
+        acc[i] = integrate(acc[i], leak, current[i]);
+    }
+}
+
+void esnn_trace(int32_t *trace, const uint8_t *s, uint32_t n, int32_t leak, int32_t gain, int32_t limit) {
+    for (uint32_t i = 0; i < n; i++) {
+        trace[i] = (int32_t)esnn_clamp64(esnn_leak(trace[i], leak) + (int64_t)s[i] * gain, 0, limit);
+    }
+}

@@ -1,0 +1,20 @@
+/* Inputs of a synapse, widened to int16_t: what dense and convolutional layers share. */
+#ifndef ESNN_PATCH_H
+#define ESNN_PATCH_H
+
+#include "esnn_kernels.h"
+
+/* patch[0..n) = x, followed by zeros up to ESNN_PATCH(n). */
+void esnn_patch_row(const void *x, esnn_format format, int16_t *patch, uint32_t n);
+
+/* patch = the window of output pixel (row, column) as [C, kh, kw], zero outside the image, followed by zeros. */
+void esnn_patch_window(const void *x, esnn_format format, int16_t *patch, const esnn_window *g, uint32_t row,
+                       uint32_t column);
+
+/* a[o*stride] = W[o] . patch for all o; W (O,C) int8, or 1 bit an input, LSB first, rows padded to bytes. */
+void esnn_patch_dot(const int16_t *patch, const int8_t *w, int32_t *a, uint32_t fan_in, uint32_t outputs,
+                    uint32_t stride);
+void esnn_patch_binary_dot(const int16_t *patch, const uint8_t *w, int32_t *a, uint32_t fan_in, uint32_t outputs,
+                           uint32_t stride);
+
+#endif

@@ -1,0 +1,39 @@
+/* Linear and convolutional synapses. */
+#include "esnn_patch.h"
+
+void esnn_linear(const void *x, esnn_format format, const int8_t *w, int16_t *patch, int32_t *a, uint32_t inputs,
+                 uint32_t outputs) {
+    /* W (O,C) @ x (C,) -> a (O,) */
+    esnn_patch_row(x, format, patch, inputs);
+    esnn_patch_dot(patch, w, a, inputs, outputs, 1);
+}
+
+void esnn_binary_linear(const void *x, esnn_format format, const uint8_t *w, int16_t *patch, int32_t *a,
+                        uint32_t inputs, uint32_t outputs) {
+    /* W (O,ceil(C/8)) bits @ x (C,) -> a (O,) */
+    esnn_patch_row(x, format, patch, inputs);
+    esnn_patch_binary_dot(patch, w, a, inputs, outputs, 1);
+}
+
+static uint32_t fan_in(const esnn_window *g) {
+    return g->channels * g->kernel_height * g->kernel_width;
+}
+
+void esnn_conv2d(const void *x, esnn_format format, const int8_t *w, int16_t *patch, int32_t *a, const esnn_window *g) {
+    /* W (O,C*kh*kw) @ patch (C*kh*kw,) -> a (O,P), a pixel at a time */
+    const uint32_t pixels = g->out_height * g->out_width;
+    for (uint32_t p = 0; p < pixels; p++) {
+        esnn_patch_window(x, format, patch, g, p / g->out_width, p % g->out_width);
+        esnn_patch_dot(patch, w, a + p, fan_in(g), g->out_channels, pixels);
+    }
+}
+
+void esnn_binary_conv2d(const void *x, esnn_format format, const uint8_t *w, int16_t *patch, int32_t *a,
+                        const esnn_window *g) {
+    /* W (O,ceil(C*kh*kw/8)) bits @ patch (C*kh*kw,) -> a (O,P), a pixel at a time */
+    const uint32_t pixels = g->out_height * g->out_width;
+    for (uint32_t p = 0; p < pixels; p++) {
+        esnn_patch_window(x, format, patch, g, p / g->out_width, p % g->out_width);
+        esnn_patch_binary_dot(patch, w, a + p, fan_in(g), g->out_channels, pixels);
+    }
+}
