@@ -1,0 +1,53 @@
+"""Spiking networks trained online, quantized to integers, and brought to devices that go on learning.
+
+Names are loaded on first use (PEP 562), so that `import edgesnn.runtime` on a device does not import torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from edgesnn import data, errors, layers, models, neurons, rules, runs
+    from edgesnn.evaluation import evaluate
+    from edgesnn.neurons import EMPF, LIF
+    from edgesnn.quant import quantize
+    from edgesnn.training import fit
+
+_HOME = {
+    "EMPF": "edgesnn.neurons",
+    "LIF": "edgesnn.neurons",
+    "evaluate": "edgesnn.evaluation",
+    "fit": "edgesnn.training",
+    "quantize": "edgesnn.quant",
+}
+_MODULES = ("data", "errors", "layers", "models", "neurons", "rules", "runs")
+
+__all__ = [
+    "EMPF",
+    "LIF",
+    "__version__",
+    "data",
+    "errors",
+    "evaluate",
+    "fit",
+    "layers",
+    "models",
+    "neurons",
+    "quantize",
+    "rules",
+    "runs",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"edgesnn.{name}")
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'edgesnn' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return __all__

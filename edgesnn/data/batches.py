@@ -1,0 +1,115 @@
+"""Tensors from data sets: shuffled windows for training, whole streams for evaluation.
+
+Shapes: T or S time steps, N batch, L rows, C channels.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from edgesnn.data.dataset import Dataset, Images, Recording, frames
+from edgesnn.errors import DataError
+
+Batch = tuple[Tensor, Tensor]
+EVALUATION_BATCH = 500  # images at a time; bounds memory, has no effect on results
+
+
+def training_batches(data: Dataset, steps: int, batch_size: int, generator: torch.Generator) -> Iterator[Batch]:
+    if steps < 1 or batch_size < 2:
+        raise DataError(f"training batches: expected steps >= 1 and batch_size >= 2, got {steps} and {batch_size}")
+    split = data.train
+    if isinstance(split, Images):
+        return _image_training(data, split, steps, batch_size, generator)
+    return _stream_training(data, split, steps, batch_size, generator)
+
+
+def evaluation_batches(data: Dataset, split: str, steps: int | None, continuous: bool) -> Iterator[Batch]:
+    part = data.split(split)
+    if isinstance(part, Images):
+        if continuous:
+            raise DataError(f"data '{data.name}': continuous evaluation needs a stream, these are images")
+        return _image_evaluation(data, part, data.steps if steps is None else steps)
+    return _stream_evaluation(data, part, continuous)
+
+
+def _shuffled(count: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Indexes in batches; a last batch of one sample is left out, because batch statistics need two."""
+    for batch in torch.randperm(count, generator=generator).split(batch_size):
+        if len(batch) > 1:
+            yield batch
+
+
+def _image_training(
+    data: Dataset, images: Images, steps: int, batch_size: int, generator: torch.Generator
+) -> Iterator[Batch]:
+    values, labels = torch.from_numpy(data.normalize(images.values)), torch.from_numpy(images.labels)
+    for batch in _shuffled(len(labels), batch_size, generator):
+        x = values[batch]
+        yield x.expand(steps, *x.shape), labels[batch]
+
+
+def _image_evaluation(data: Dataset, images: Images, steps: int) -> Iterator[Batch]:
+    values, labels = torch.from_numpy(data.normalize(images.values)), torch.from_numpy(images.labels)
+    for x, y in zip(values.split(EVALUATION_BATCH), labels.split(EVALUATION_BATCH), strict=True):
+        scored = torch.full((steps, len(y)), -1)
+        scored[-1] = y
+        yield x.expand(steps, *x.shape), scored
+
+
+def _stream_training(
+    data: Dataset, recordings: tuple[Recording, ...], steps: int, batch_size: int, generator: torch.Generator
+) -> Iterator[Batch]:
+    """Windows of `steps` frames. Each recording is cut into windows that follow each other, from a first row that is
+    drawn anew each epoch, so that an epoch sees nearly every row once and every phase sooner or later."""
+    assert data.frame is not None
+    frame = data.frame
+    span = (steps - 1) * frame.hop + frame.length
+    windows, labels = [], []
+    for recording in recordings:
+        room = len(recording.rows) - span
+        if room < 0:
+            continue
+        stride = steps * frame.hop
+        first = int(torch.randint(min(stride, room + 1), (1,), generator=generator))
+        rows = data.normalize(recording.rows)
+        for start in range(first, room + 1, stride):
+            windows.append(rows[start : start + span])
+            labels.append(recording.label)
+    if not windows:
+        raise DataError(f"data '{data.name}': no recording has the {span} rows that {steps} steps need; use fewer steps")
+    for batch in _shuffled(len(windows), batch_size, generator):
+        x = np.stack([frames(windows[i], frame) for i in batch.tolist()], axis=1)
+        yield torch.from_numpy(x), torch.tensor([labels[i] for i in batch.tolist()])
+
+
+def _stream_evaluation(data: Dataset, recordings: tuple[Recording, ...], continuous: bool) -> Iterator[Batch]:
+    """All streams of the split side by side in one batch; shorter ones end with zeros that are not scored."""
+    assert data.frame is not None
+    streams = [_frames_and_labels(data, stream) for stream in _streams(recordings, continuous)]
+    longest = max(len(labels) for _, labels in streams)
+    x = np.zeros((longest, len(streams), data.frame.length * data.frame.channels), np.float32)
+    y = np.full((longest, len(streams)), -1, np.int64)
+    for n, (values, labels) in enumerate(streams):
+        x[: len(labels), n], y[: len(labels), n] = values, labels
+    yield torch.from_numpy(x), torch.from_numpy(y)
+
+
+def _streams(recordings: tuple[Recording, ...], continuous: bool) -> list[list[Recording]]:
+    if not continuous:
+        return [[recording] for recording in recordings]
+    people: dict[int | None, list[Recording]] = {}
+    for recording in recordings:
+        people.setdefault(recording.person, []).append(recording)
+    return list(people.values())
+
+
+def _frames_and_labels(data: Dataset, stream: list[Recording]) -> tuple[NDArray[np.floating], NDArray[np.int64]]:
+    """Frames over the joined rows; a frame's label is that of its last row."""
+    assert data.frame is not None
+    rows = data.normalize(np.concatenate([recording.rows for recording in stream]))
+    labels = np.concatenate([np.full(len(recording.rows), recording.label) for recording in stream])
+    values = frames(rows, data.frame)
+    return values, labels[data.frame.length - 1 :: data.frame.hop][: len(values)]

@@ -1,0 +1,154 @@
+"""What a data set is: named splits of recordings (streams of sensor rows) or of images, and their normalization.
+
+Shapes: L rows of a recording, C channels, S steps, N samples.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgesnn.errors import DataError
+
+if TYPE_CHECKING:
+    import torch
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What a network sees of a stream: the last `length` rows of `channels` values, flattened row by row; a new frame
+    every `hop` rows."""
+
+    length: int
+    hop: int
+    channels: int
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """Consecutive rows [L, C] in sensor units with one label (class index)."""
+
+    id: int
+    rows: NDArray[np.float32]
+    label: int
+    person: int | None = None
+    arm: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """values [N, C, H, W] as stored by the source, labels [N]."""
+
+    values: NDArray[np.float32]
+    labels: NDArray[np.int64]
+
+
+Split = tuple[Recording, ...] | Images
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A data set with its splits. mean and std: one value a channel, from the training split alone.
+
+    A channel is the last axis of a row for streams, the first axis of an image. `frame` and `rate_hz` (rows a second)
+    are None for images; `steps` is the number of time steps that training and evaluation use unless told otherwise.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    input_shape: tuple[int, ...]
+    mean: NDArray[np.float64]
+    std: NDArray[np.float64]
+    rate_hz: float | None
+    frame: Frame | None
+    steps: int
+    train: Split
+    validation: Split
+    test: Split
+
+    def split(self, name: str) -> Split:
+        if name not in SPLITS:
+            raise DataError(f"split: expected one of {list(SPLITS)}, got {name!r}")
+        split: Split = getattr(self, name)
+        return split
+
+    def normalize(self, values: NDArray[np.floating]) -> NDArray[np.float32]:
+        """(values - mean) / std, per channel: rows [..., C] of a stream, or images [N, C, H, W]."""
+        shape = (-1,) if self.frame else (1, -1, 1, 1)
+        result: NDArray[np.float32] = ((values - self.mean.reshape(shape)) / self.std.reshape(shape)).astype(np.float32)
+        return result
+
+    def merged(self) -> "Dataset":
+        """The same data with the validation split joined to the training split (and none left), normalized by both:
+        for a last training with settings that are already chosen."""
+        if isinstance(self.train, Images):
+            assert isinstance(self.validation, Images)
+            images = Images(
+                np.concatenate([self.train.values, self.validation.values]),
+                np.concatenate([self.train.labels, self.validation.labels]),
+            )
+            mean, std = pixel_statistics(images)
+            return replace(
+                self, train=images, validation=Images(images.values[:0], images.labels[:0]), mean=mean, std=std
+            )
+        assert not isinstance(self.validation, Images)
+        recordings = tuple(sorted(self.train + self.validation, key=lambda recording: recording.id))
+        mean, std = row_statistics(recordings)
+        return replace(self, train=recordings, validation=(), mean=mean, std=std)
+
+    def training_batches(
+        self, steps: int, batch_size: int, generator: "torch.Generator"
+    ) -> Iterator[tuple["torch.Tensor", "torch.Tensor"]]:
+        """One epoch of shuffled batches x [steps, N, *input_shape] (normalized), y [N]."""
+        from edgesnn.data.batches import training_batches
+
+        return training_batches(self, steps, batch_size, generator)
+
+    def evaluation_batches(
+        self, split: str, steps: int | None = None, continuous: bool = False
+    ) -> Iterator[tuple["torch.Tensor", "torch.Tensor"]]:
+        """Batches x [S, N, *input_shape] (normalized), y [S, N] int64 where -1 is a step that is not scored.
+
+        Images: S = steps (None: the data set's), only the last step is scored. Streams: N recordings from their first
+        row to their last (`steps` has no meaning); with `continuous`, N people, the recordings of a person following
+        each other without a reset.
+        """
+        from edgesnn.data.batches import evaluation_batches
+
+        return evaluation_batches(self, split, steps, continuous)
+
+
+def frames(rows: NDArray[np.floating], frame: Frame) -> NDArray[np.floating]:
+    """Frames [S, length*channels] of rows [L, channels]; frame i ends with row length - 1 + i*hop."""
+    if len(rows) < frame.length:
+        return np.empty((0, frame.length * frame.channels), rows.dtype)
+    windows = np.lib.stride_tricks.sliding_window_view(rows, frame.length, axis=0)[:: frame.hop]  # [S, channels, length]
+    return windows.transpose(0, 2, 1).reshape(len(windows), frame.length * frame.channels)
+
+
+def row_statistics(recordings: Sequence[Recording]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and standard deviation [C] over all rows, in float64."""
+    rows = np.concatenate([recording.rows for recording in recordings]).astype(np.float64)
+    return rows.mean(axis=0), np.maximum(rows.std(axis=0), 1e-6)
+
+
+def pixel_statistics(images: Images) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and standard deviation [C] over all images and pixels, in float64."""
+    pixels = images.values.astype(np.float64)
+    return pixels.mean(axis=(0, 2, 3)), np.maximum(pixels.std(axis=(0, 2, 3)), 1e-6)
+
+
+def check_sha256(name: str, arrays: Sequence[NDArray[np.generic]], expected: str, package: str) -> None:
+    """DataError if the arrays that a package delivered are not those that the published figures come from."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).tobytes())
+    if digest.hexdigest() != expected:
+        raise DataError(
+            f"data '{name}': expected sha256 {expected[:12]}..., got {digest.hexdigest()[:12]}...; install {package}"
+        )

@@ -1,0 +1,65 @@
+"""How accuracy is measured, the same way for every model: decisions of the leaky readout along a stream.
+
+Shapes: S steps, N streams or samples, K classes.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from edgesnn.data import Dataset
+from edgesnn.errors import DataError
+from edgesnn.layers import leaky_integrate
+from edgesnn.models import Network
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """confusion [K, K]: row is the label, column the decision."""
+
+    confusion: NDArray[np.int64]
+
+    @property
+    def samples(self) -> int:
+        """Scored steps (images: scored images)."""
+        return int(self.confusion.sum())
+
+    @property
+    def accuracy(self) -> float:
+        return float(np.trace(self.confusion) / self.samples)
+
+    def __add__(self, other: "Evaluation") -> "Evaluation":
+        return Evaluation(self.confusion + other.confusion)
+
+
+def score(accumulated: ArrayLike, y: ArrayLike) -> Evaluation:
+    """Confusion of argmax(accumulated [S, N, K]) (lowest index on ties) against y [S, N], where -1 is not scored."""
+    values, labels = np.asarray(accumulated), np.asarray(y)
+    classes = values.shape[-1]
+    scored = labels >= 0
+    confusion = np.zeros((classes, classes), np.int64)
+    np.add.at(confusion, (labels[scored], values.argmax(axis=-1)[scored]), 1)
+    return Evaluation(confusion)
+
+
+def evaluate(
+    net: Network, data: Dataset, split: str = "test", continuous: bool = False, steps: int | None = None
+) -> Evaluation:
+    """Accuracy of a network on one split, by the protocol of `Dataset.evaluation_batches`.
+
+    Any other implementation of the network is measured alike: feed it the same batches, step by step, and add up `score`
+    of its accumulated readout.
+    """
+    training = net.training
+    net.eval()
+    total: Evaluation | None = None
+    with torch.no_grad():
+        for x, y in data.evaluation_batches(split, steps, continuous):
+            part = score(leaky_integrate(net.readout, net(x)), y)
+            total = part if total is None else total + part
+    net.train(training)
+    if total is None:
+        raise DataError(f"data '{data.name}': the split '{split}' is empty")
+    return total

@@ -1,0 +1,28 @@
+"""Spiking neurons: pure step functions, and thin modules that hold their parameters.
+
+Every module has `forward(current, v, t) -> (spikes, v_new)`: current and v are [N, C, ...], v None means zero, t counts
+time steps from 0. `config()` is JSON; `build(config)` makes an equal neuron.
+"""
+
+from typing import Any
+
+from edgesnn.errors import ConfigError
+from edgesnn.neurons.base import Neuron
+from edgesnn.neurons.empf import EMPF, empf_step, parallel_empf_step
+from edgesnn.neurons.lif import LIF, SURROGATES, lif_step
+
+__all__ = ["EMPF", "LIF", "SURROGATES", "Neuron", "build", "empf_step", "lif_step", "parallel_empf_step"]
+
+_KINDS: dict[str, type[Neuron]] = {"empf": EMPF, "lif": LIF}
+
+
+def build(config: dict[str, Any]) -> Neuron:
+    """The neuron that `config()` described. Raises ConfigError for an unknown kind or argument."""
+    arguments = dict(config)
+    kind = arguments.pop("kind", None)
+    if kind not in _KINDS:
+        raise ConfigError(f"neuron kind: expected one of {sorted(_KINDS)}, got {kind!r}")
+    try:
+        return _KINDS[kind](**arguments)
+    except TypeError as error:
+        raise ConfigError(f"neuron '{kind}': {error}; see the arguments of edgesnn.neurons.{_KINDS[kind].__name__}") from None

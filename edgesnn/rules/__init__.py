@@ -1,0 +1,26 @@
+"""Learning rules. A rule has `backward(net, x, y, generator) -> loss`, which adds to the `.grad` of the parameters.
+
+x [T, N, ...], y [N] class indexes, generator a torch.Generator for the rule's own draws.
+"""
+
+from typing import Any
+
+from edgesnn.errors import ConfigError
+from edgesnn.rules.base import Rule
+from edgesnn.rules.bptt import BPTT
+from edgesnn.rules.sltt import SLTT
+
+__all__ = ["BPTT", "SLTT", "Rule", "build"]
+
+
+def build(config: dict[str, Any]) -> Rule:
+    """The rule that `Rule.config()` described: {"kind": "sltt", "k": 4} or {"kind": "bptt"}."""
+    arguments = dict(config)
+    kind = arguments.pop("kind", None)
+    kinds: dict[str, type[Rule]] = {"bptt": BPTT, "sltt": SLTT}
+    if kind not in kinds:
+        raise ConfigError(f"rule kind: expected one of {sorted(kinds)}, got {kind!r}")
+    try:
+        return kinds[kind](**arguments)
+    except TypeError as error:
+        raise ConfigError(f"rule '{kind}': {error}") from None

@@ -1,0 +1,52 @@
+"""Spatial learning through time (Meng et al., ICCV 2023): an online gradient, in memory that does not grow with T."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from edgesnn.errors import ConfigError, TrainingError
+from edgesnn.models import Network
+from edgesnn.rules.base import Rule
+
+
+class SLTT(Rule):
+    """dL/dW = sum_t e_u[t] s_in[t]^T (eq. 12-13) of L = 1/T sum_t l(o[t], y) (eq. 14), dropping every term through
+    v[t-1].
+
+    With k (SLTT-K, Algorithm 1), only k of the T steps, drawn without replacement, have a gradient. The paper keeps the
+    factor 1/T, which makes the step smaller with k; here it is 1/k, so that the estimate is unbiased for every k. Steps
+    that are not drawn run without gradient, steps after the last drawn one are not run, and the graph of a step is
+    freed before the next.
+    """
+
+    def __init__(self, k: int | None = None) -> None:
+        if k is not None and k < 1:
+            raise ConfigError(f"SLTT: expected k >= 1 or None for all steps, got {k}")
+        self.k = k
+
+    def backward(self, net: Network, x: Tensor, y: Tensor, generator: torch.Generator) -> float:
+        drawn = self.draw(x.shape[0], generator)
+        state: dict[str, Tensor] = {}
+        total = 0.0
+        for t in range(drawn[-1] + 1):
+            with torch.set_grad_enabled(t in drawn):
+                logits, state = net.step(x[t], state, t)
+                if t in drawn:
+                    loss = cross_entropy(logits, y) / len(drawn)
+                    loss.backward()
+                    total += loss.item()
+                    state = {name: v.detach() for name, v in state.items()}
+        return total
+
+    def draw(self, steps: int, generator: torch.Generator) -> list[int]:
+        """The time steps that get a gradient, ascending."""
+        if self.k is None:
+            return list(range(steps))
+        if self.k > steps:
+            raise TrainingError(f"SLTT: cannot draw k={self.k} of {steps} time steps; use a smaller k or more steps")
+        return sorted(torch.randperm(steps, generator=generator)[: self.k].tolist())
+
+    def config(self) -> dict[str, Any]:
+        return {"kind": "sltt", "k": self.k}

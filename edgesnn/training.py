@@ -1,0 +1,211 @@
+"""`fit`: the training loop, with checkpoints from which it goes on to exactly the same numbers."""
+
+import math
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from edgesnn import checkpoint as files
+from edgesnn.data import Dataset
+from edgesnn.errors import ConfigError, TrainingError
+from edgesnn.evaluation import evaluate
+from edgesnn.models import Network
+from edgesnn.rules import SLTT, Rule
+
+
+@dataclass
+class Epoch:
+    """Mean loss over the epoch's batches; accuracy on the validation split (None without one)."""
+
+    loss: float
+    validation: float | None
+    lr: float
+    seconds: float
+
+
+@dataclass
+class History:
+    epochs: list[Epoch] = field(default_factory=list)
+    best_epoch: int | None = None  # index of the epoch whose weights were kept; None: the last
+
+    @property
+    def seconds(self) -> float:
+        return sum(epoch.seconds for epoch in self.epochs)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, json: dict[str, Any]) -> "History":
+        return cls([Epoch(**epoch) for epoch in json["epochs"]], json["best_epoch"])
+
+
+def cosine(lr: float, epoch: int, epochs: int) -> float:
+    """Learning rate of an epoch: half a cosine from lr towards 0."""
+    return lr * (1 + math.cos(math.pi * epoch / epochs)) / 2
+
+
+def fit(
+    net: Network,
+    data: Dataset,
+    rule: Rule | None = None,
+    epochs: int = 10,
+    lr: float = 5e-3,
+    batch_size: int = 64,
+    steps: int | None = None,
+    seed: int = 0,
+    checkpoint: str | Path | None = None,
+    resume: bool = False,
+    patience: int | None = None,
+    progress: bool = True,
+) -> History:
+    """Trains `net` in place with Adam and a cosine learning rate over the epochs.
+
+    steps: time steps of a training window (None: the data set's). checkpoint: a file written after each epoch; with
+    `resume` training goes on from it, to the numbers an uninterrupted run would have given. patience: stop after this
+    many epochs without a better validation accuracy, and keep the best weights; None trains all epochs and keeps the
+    last. Raises TrainingError for a loss that is not finite (the checkpoint stays that of the last whole epoch) and for
+    a checkpoint of another network or other settings.
+    """
+    if epochs < 1 or lr <= 0:
+        raise ConfigError(f"fit: expected epochs >= 1 and lr > 0, got {epochs} and {lr}")
+    if patience is not None and not _size(data):
+        raise ConfigError("fit: patience needs a validation split, and this data has none; leave patience out")
+    loop = _Loop(net, data, SLTT() if rule is None else rule, epochs, lr, batch_size, steps or data.steps, seed, patience)
+    if resume:
+        if checkpoint is None:
+            raise ConfigError("fit: resume needs the checkpoint to go on from; pass checkpoint=")
+        loop.load(Path(checkpoint))
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
+    with Progress(*columns, TimeRemainingColumn(), disable=not progress) as bar:
+        task = bar.add_task("training", total=epochs, completed=len(loop.history.epochs))
+        while not loop.finished:
+            epoch = loop.run_epoch()
+            accuracy = "" if epoch.validation is None else f", validation {epoch.validation:.3f}"
+            bar.update(task, advance=1, description=f"training: loss {epoch.loss:.3f}{accuracy}")
+            if checkpoint is not None:
+                loop.save(Path(checkpoint))
+    loop.keep_best()
+    return loop.history
+
+
+class _Loop:
+    """The state of one training: everything that the next epoch depends on."""
+
+    def __init__(
+        self,
+        net: Network,
+        data: Dataset,
+        rule: Rule,
+        epochs: int,
+        lr: float,
+        batch_size: int,
+        steps: int,
+        seed: int,
+        patience: int | None,
+    ) -> None:
+        self.net, self.data, self.rule = net, data, rule
+        self.epochs, self.lr, self.batch_size, self.steps, self.patience = epochs, lr, batch_size, steps, patience
+        self.settings = {
+            "data": data.name,
+            "rule": rule.config(),
+            "epochs": epochs,
+            "lr": lr,
+            "batch_size": batch_size,
+            "steps": steps,
+            "seed": seed,
+            "patience": patience,
+        }
+        self.optimizer = torch.optim.Adam(net.parameters(), lr=lr)
+        self.generator = torch.Generator().manual_seed(seed)
+        self.history = History()
+        self.best: files.Tensors = {}
+
+    @property
+    def finished(self) -> bool:
+        done = len(self.history.epochs)
+        if done >= self.epochs:
+            return True
+        best = self.history.best_epoch
+        return self.patience is not None and best is not None and done - 1 - best >= self.patience
+
+    def run_epoch(self) -> Epoch:
+        start = time.perf_counter()
+        number = len(self.history.epochs)
+        lr = cosine(self.lr, number, self.epochs)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        self.net.train()
+        losses = []
+        for step, (x, y) in enumerate(self.data.training_batches(self.steps, self.batch_size, self.generator)):
+            self.optimizer.zero_grad(set_to_none=True)
+            loss = self.rule.backward(self.net, x, y, self.generator)
+            if not math.isfinite(loss):
+                raise TrainingError(
+                    f"training: the loss is {loss} at epoch {number + 1}, step {step + 1}; lower lr (now {lr:g}); "
+                    "a checkpoint, if any, is that of the epoch before"
+                )
+            self.optimizer.step()
+            losses.append(loss)
+        for name, parameter in self.net.named_parameters():
+            if parameter.isnan().any():
+                raise TrainingError(f"training: '{name}' is not a number after epoch {number + 1}; lower lr (now {lr:g})")
+        validation = evaluate(self.net, self.data, "validation", steps=None).accuracy if _size(self.data) else None
+        epoch = Epoch(sum(losses) / len(losses), validation, lr, time.perf_counter() - start)
+        self.history.epochs.append(epoch)
+        self._remember(validation)
+        return epoch
+
+    def _remember(self, validation: float | None) -> None:
+        if self.patience is None or validation is None:
+            return
+        best = self.history.best_epoch
+        if best is None or validation > (self.history.epochs[best].validation or 0.0):
+            self.history.best_epoch = len(self.history.epochs) - 1
+            self.best = {name: tensor.clone() for name, tensor in self.net.state_dict().items()}
+
+    def keep_best(self) -> None:
+        if self.best:
+            self.net.load_state_dict(self.best)
+
+    def save(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tensors = {
+            **files.with_prefix("model", self.net.state_dict()),
+            **files.with_prefix("best", self.best),
+            **files.with_prefix("optimizer", files.optimizer_tensors(self.optimizer)),
+            "generator": self.generator.get_state(),
+        }
+        metadata = {"config": self.net.config, "settings": self.settings, "history": self.history.to_json()}
+        files.write(path, tensors, metadata)
+
+    def load(self, path: Path) -> None:
+        tensors, metadata = files.read(path)
+        for key in ("config", "settings", "history"):
+            if key not in metadata:
+                raise TrainingError(f"{path}: not a training checkpoint: it has no '{key}'")
+        _same(path, "network", self.net.config, metadata["config"])
+        _same(path, "setting", self.settings, metadata["settings"])
+        files.load_weights(self.net, files.without_prefix("model", tensors), str(path))
+        files.load_optimizer(self.optimizer, files.without_prefix("optimizer", tensors))
+        self.best = files.without_prefix("best", tensors)
+        self.generator.set_state(tensors["generator"])
+        self.history = History.from_json(metadata["history"])
+
+
+def _size(data: Dataset) -> int:
+    validation = data.validation
+    return len(validation) if isinstance(validation, tuple) else len(validation.labels)
+
+
+def _same(path: Path, what: str, expected: dict[str, Any], got: dict[str, Any]) -> None:
+    for key in sorted(expected.keys() | got.keys()):
+        if expected.get(key) != got.get(key):
+            raise TrainingError(
+                f"{path}: checkpoint of another training: {what} '{key}' expected {expected.get(key)!r}, "
+                f"got {got.get(key)!r}; use another checkpoint, or start without resume"
+            )
