@@ -1,0 +1,34 @@
+"""What devices there are: one TOML file a board, and the support code that firmware for it needs.
+
+A board is data. Add a file, and every command knows it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgesnn.boards.schema import Board, parse
+from edgesnn.errors import BoardError
+
+__all__ = ["SUPPORT", "Board", "available", "load"]
+
+_FOLDER = Path(__file__).parent
+
+#: Start-up code, linker script template, semihosting, harness and emulator plugin.
+SUPPORT = _FOLDER / "support"
+
+
+def available() -> list[str]:
+    """The ids of all boards, sorted."""
+    return sorted(path.stem for path in _FOLDER.glob("*.toml"))
+
+
+def load(id: str) -> Board:
+    """The board with this id.
+
+    Raises:
+        BoardError: there is none, or its file is not valid.
+    """
+    if id not in available():
+        raise BoardError(f"board: expected one of {', '.join(available())}, got {id!r}; choose one of them")
+    return parse(_FOLDER / f"{id}.toml")

@@ -1,0 +1,12 @@
+#ifndef FAKE_H
+#define FAKE_H
+
+#include "esnn.h"
+
+#define FAKE_ARENA_BYTES 64
+#define FAKE_INPUT_BYTES 5
+#define FAKE_CLASSES 3
+
+extern const esnn_model fake_model;
+
+#endif
