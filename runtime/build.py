@@ -1,0 +1,75 @@
+"""Compile C for this machine: find a compiler, build a shared library once per content."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from edgesnn.errors import BackendError
+
+FLAGS = ("-std=c11", "-O3", "-fPIC", "-shared")
+
+
+def find_compiler() -> list[str]:
+    """The command of a C compiler: $CC, or cc, gcc, clang, or the one in the package `ziglang`.
+
+    Raises:
+        BackendError: there is none.
+    """
+    if given := shlex.split(os.environ.get("CC", "")):
+        if shutil.which(given[0]) is None:
+            raise BackendError(f"$CC: expected a C compiler, got {given[0]!r}, which is not found; correct or unset CC")
+        return given
+    for name in ("cc", "gcc", "clang"):
+        if path := shutil.which(name):
+            return [path]
+    if importlib.util.find_spec("ziglang") is not None:
+        return [sys.executable, "-m", "ziglang", "cc"]
+    raise BackendError("C compiler: expected cc, gcc, clang or the package ziglang, found none; "
+                       "install one, e.g. `pip install ziglang`, or set CC")
+
+
+def shared_library(name: str, sources: Sequence[Path], include: Sequence[Path], folder: Path) -> Path:
+    """Compile `sources` into a shared library in `folder`, unless the same content was compiled before.
+
+    Args:
+        name: start of the library's file name; a hash of sources, headers and command follows.
+        sources: C files.
+        include: folders of headers.
+        folder: where the library is kept.
+
+    Raises:
+        BackendError: no compiler, the compiler failed, or the folder cannot be written.
+    """
+    command = [*find_compiler(), *FLAGS, *(f"-I{path}" for path in include)]
+    headers = [header for path in include for header in sorted(path.glob("*.h"))]
+    library = folder / f"{name}-{_digest(command, [*sources, *headers])}.so"
+    if library.is_file():
+        return library
+    partial = library.with_suffix(f".{os.getpid()}")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        result = subprocess.run([*command, "-o", str(partial), *map(str, sources)], capture_output=True, text=True)
+        if result.returncode == 0:
+            partial.replace(library)  # atomic: another process may build the same
+    except OSError as error:
+        raise BackendError(f"{folder}: expected to build a library there, got {error}; check the permissions") from None
+    if result.returncode != 0:
+        first = next((line for line in result.stderr.splitlines() if "error" in line), result.stderr.strip()[:200])
+        raise BackendError(f"{folder}: expected {command[0]} to compile {name}, got: {first}; check the compiler")
+    return library
+
+
+def _digest(command: Sequence[str], files: Sequence[Path]) -> str:
+    digest = hashlib.sha256("\0".join(command).encode())
+    for path in files:
+        content = path.read_bytes()
+        digest.update(f"{path.name} {len(content)}\n".encode() + content)
+    return digest.hexdigest()[:16]

@@ -1,0 +1,120 @@
+"""The integer arithmetic once more, in NumPy int64: an independent yardstick for every backend.
+
+Shapes: single stream, no batch axis. C inputs, O outputs, K classes, H x W pixels. Formulas: docs/architecture.md.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+SAT24 = (-(2**23), 2**23 - 1)
+
+
+def int64(value: Any) -> Array:
+    return np.asarray(value, np.int64)
+
+
+def pack_signs(weights: Array) -> Array:
+    """+1/-1 [O, ...] -> uint8 [O, ceil(fan_in / 8)], lowest bit first."""
+    return np.packbits(weights.reshape(len(weights), -1) > 0, axis=1, bitorder="little")
+
+
+def linear(x: Array, w: Array) -> Array:
+    """x [C], w [O, C] -> [O]; signs for binary weights."""
+    return int64(w) @ int64(x)
+
+
+def conv2d(x: Array, w: Array, strides: tuple[int, int], pads: tuple[int, int, int, int]) -> Array:
+    """x [C, H, W], w [O, C, kh, kw] -> [O, H', W']; pads top, left, bottom, right."""
+    top, left, bottom, right = pads
+    padded = np.pad(int64(x), ((0, 0), (top, bottom), (left, right)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, w.shape[2:], axis=(1, 2))
+    return np.einsum("chwij,ocij->ohw", windows[:, :: strides[0], :: strides[1]], int64(w))
+
+
+def maxpool2d(x: Array, kernel: tuple[int, int], strides: tuple[int, int]) -> Array:
+    windows = np.lib.stride_tricks.sliding_window_view(x, kernel, axis=(1, 2))
+    return windows[:, :: strides[0], :: strides[1]].max(axis=(3, 4))
+
+
+def rescale(a: Array, multiplier: Array, bias: Array, shift: int) -> Array:
+    """a [O, ...], multiplier and bias [O]."""
+    column = (-1,) + (1,) * (a.ndim - 1)
+    product = int64(a) * int64(multiplier).reshape(column)
+    return ((product + (1 << (shift - 1))) >> shift) + int64(bias).reshape(column)
+
+
+def leak(v: Array, factor: int) -> Array:
+    return (factor * int64(v) + 2**14) >> 15
+
+
+def integrate(v: Array, current: Array, lam: int) -> Array:
+    return np.clip(leak(v, lam) + int64(current), *SAT24)
+
+
+def grade(m: Array, theta: int, k: int, bits: int) -> Array:
+    return np.clip((m - theta + 2 ** (k - 1)) >> k, 0, 2**bits - 1)
+
+
+def empf(v: Array, current: Array, lam: int, theta: int, k: int, bits: int) -> tuple[Array, Array]:
+    """-> spikes, new membrane."""
+    m = integrate(v, current, lam)
+    s = grade(m, theta, k, bits)
+    return s, m - (s << k)
+
+
+def parallel_empf(current: Array, theta: int, k: int, bits: int) -> Array:
+    return grade(np.clip(int64(current), *SAT24), theta, k, bits)
+
+
+def lif(v: Array, current: Array, lam: int, theta: int) -> tuple[Array, Array]:
+    m = integrate(v, current, lam)
+    s = int64(m >= theta)
+    return s, m - theta * s
+
+
+def trace(value: Array, s: Array, factor: int, gain: int, limit: int) -> Array:
+    return np.clip(leak(value, factor) + int64(s) * gain, 0, limit)
+
+
+def mix(x: Array | int) -> Array:
+    """lowbias32 on uint32 values held in int64."""
+    x = np.asarray(x, np.uint64)
+    x ^= x >> np.uint64(16)
+    x = x * np.uint64(0x7FEB352D) & np.uint64(0xFFFFFFFF)
+    x ^= x >> np.uint64(15)
+    x = x * np.uint64(0x846CA68B) & np.uint64(0xFFFFFFFF)
+    x ^= x >> np.uint64(16)
+    return int64(x)
+
+
+def random(seed: int, count: int, index: Array) -> Array:
+    key = mix(mix(seed) ^ count)
+    return mix(key ^ int64(index))
+
+
+def softmax_error(z: Array, label: int) -> Array:
+    table = np.round(2**15 * np.exp(-np.arange(256) / 16)).astype(np.int64)
+    e = table[np.minimum((z.max() - z) >> 6, 255)]
+    p = (e << 15) // e.sum()
+    p[label] -= 2**15
+    return p
+
+
+def learn_readout(
+    weight: Array, bias: Array, trace: Array, multiplier: Array, label: int, count: int,
+    *, shift: int, weight_shift: int, bias_shift: int, seed: int,
+) -> tuple[Array, Array, int]:  # fmt: skip
+    """weight [K, C], bias [K], trace [C] -> new weight, bias, count."""
+    classes, inputs = weight.shape
+    e = softmax_error(rescale(linear(trace, weight), multiplier, bias, shift), label)
+    r = random(seed, count, np.arange(classes * inputs + classes))
+    noise = r[: classes * inputs].reshape(classes, inputs) >> (32 - weight_shift)
+    new_weight = weight - ((np.outer(e, int64(trace)) + noise) >> weight_shift)
+    new_bias = bias - ((e * 2**15 + (r[classes * inputs :] >> (32 - bias_shift))) >> bias_shift)
+    return np.clip(new_weight, -127, 127), np.clip(new_bias, *SAT24), (count + 1) & 0x7FFFFFFF

@@ -1,0 +1,200 @@
+"""Every kernel against the NumPy formulas: random shapes, extreme values, equality of integers."""
+
+from __future__ import annotations
+
+import ctypes
+import zlib
+
+import golden
+import numpy as np
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+INT32 = np.iinfo(np.int32)
+seeds = st.integers(0, 2**32 - 1)
+shifts = st.integers(1, 12)
+bit_counts = st.sampled_from([1, 2, 4, 8])
+leaks = st.one_of(st.sampled_from([0, 1, 2**14, 2**15 - 1, 2**15]), st.integers(0, 2**15))
+input_types = st.sampled_from([np.uint8, np.int8])
+
+
+class Window(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_uint32) for name in (
+        "channels", "height", "width", "out_channels", "out_height", "out_width", "kernel_height", "kernel_width",
+        "stride_height", "stride_width", "padding_top", "padding_left")]  # fmt: skip
+
+
+class Readout(ctypes.Structure):
+    _fields_ = [("multiplier", ctypes.c_void_p)] + [(name, ctypes.c_uint32) for name in (
+        "classes", "inputs", "shift", "weight_shift", "bias_shift", "seed")]  # fmt: skip
+
+
+def p(array):
+    assert array.flags.c_contiguous
+    return ctypes.c_void_p(array.ctypes.data)
+
+
+def extreme(rng, dtype, shape, limits=None):
+    """Half of the values at the ends of their range."""
+    low, high = limits or (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    values = rng.integers(low, high, shape, np.int64, endpoint=True)
+    ends = rng.choice([low, high], shape)
+    return np.where(rng.random(shape) < 0.5, values, ends).astype(dtype)
+
+
+def signs(rng, shape):
+    return rng.choice(np.array([-1, 1], np.int8), shape)
+
+
+def patch(fan_in):
+    return np.full(-(-fan_in // 16) * 16, 12345, np.int16)  # scratch holds garbage before the call
+
+
+@given(seeds, st.integers(1, 70), st.integers(1, 20), input_types)
+def test_linear(kernels, seed, inputs, outputs, dtype):
+    rng = np.random.default_rng(seed)
+    x, w = extreme(rng, dtype, inputs), extreme(rng, np.int8, (outputs, inputs))
+    a = np.empty(outputs, np.int32)
+    kernels.esnn_linear(p(x), dtype is np.int8, p(w), p(patch(inputs)), p(a), inputs, outputs)
+    np.testing.assert_array_equal(a, golden.linear(x, w))
+
+
+@given(seeds, st.integers(1, 70), st.integers(1, 20), input_types)
+def test_binary_linear(kernels, seed, inputs, outputs, dtype):
+    rng = np.random.default_rng(seed)
+    x, w = extreme(rng, dtype, inputs), signs(rng, (outputs, inputs))
+    a = np.empty(outputs, np.int32)
+    packed = golden.pack_signs(w)
+    kernels.esnn_binary_linear(p(x), dtype is np.int8, p(packed), p(patch(inputs)), p(a), inputs, outputs)
+    np.testing.assert_array_equal(a, golden.linear(x, w))
+
+
+@st.composite
+def windows(draw, padded=True):
+    """A window over an image, and ONNX pads (top, left, bottom, right) that leave at least one output pixel."""
+    dim = st.integers(1, 6)
+    kernel, stride = (draw(st.integers(1, 4)), draw(st.integers(1, 4))), (draw(st.integers(1, 3)), draw(st.integers(1, 3)))
+    pads = tuple(draw(st.integers(0, 2)) if padded else 0 for _ in range(4))
+    height, width = draw(dim), draw(dim)
+    rows, columns = height + pads[0] + pads[2] - kernel[0], width + pads[1] + pads[3] - kernel[1]
+    assume(rows >= 0 and columns >= 0)
+    window = Window(draw(dim), height, width, draw(dim), rows // stride[0] + 1, columns // stride[1] + 1,
+                    *kernel, *stride, pads[0], pads[1])  # fmt: skip
+    return window, kernel, stride, pads
+
+
+@given(seeds, windows(), input_types, st.booleans())
+def test_conv2d(kernels, seed, geometry, dtype, binary):
+    g, kernel, stride, pads = geometry
+    rng = np.random.default_rng(seed)
+    x = extreme(rng, dtype, (g.channels, g.height, g.width))
+    shape = (g.out_channels, g.channels, *kernel)
+    w = signs(rng, shape) if binary else extreme(rng, np.int8, shape)
+    a = np.empty((g.out_channels, g.out_height, g.out_width), np.int32)
+    call = kernels.esnn_binary_conv2d if binary else kernels.esnn_conv2d
+    stored = golden.pack_signs(w) if binary else w
+    call(p(x), dtype is np.int8, p(stored), p(patch(w[0].size)), p(a), ctypes.byref(g))
+    np.testing.assert_array_equal(a, golden.conv2d(x, w, stride, pads))
+
+
+@given(seeds, windows(padded=False))
+def test_maxpool2d(kernels, seed, geometry):
+    g, kernel, stride, _ = geometry
+    x = extreme(np.random.default_rng(seed), np.uint8, (g.channels, g.height, g.width))
+    y = np.empty((g.channels, g.out_height, g.out_width), np.uint8)
+    kernels.esnn_maxpool2d(p(x), p(y), ctypes.byref(g))
+    np.testing.assert_array_equal(y, golden.maxpool2d(x, kernel, stride))
+
+
+@given(seeds, st.integers(1, 9), st.integers(1, 9), st.integers(1, 40), st.booleans())
+def test_rescale(kernels, seed, outputs, pixels, shift, in_place):
+    rng = np.random.default_rng(seed)
+    a = extreme(rng, np.int32, (outputs, pixels), (-(2**22), 2**22))
+    limit = min(2**30, 2**shift)  # the exporter proves that the current fits int32
+    multiplier = extreme(rng, np.int32, outputs, (-limit, limit))
+    bias = extreme(rng, np.int32, outputs, (-(2**24), 2**24))
+    expected = golden.rescale(a, multiplier, bias, shift)
+    current = a if in_place else np.empty_like(a)
+    kernels.esnn_rescale(p(a), p(multiplier), p(bias), p(current), outputs, pixels, shift)
+    np.testing.assert_array_equal(current, expected)
+
+
+def membranes(seed, n):
+    rng = np.random.default_rng(seed)
+    return extreme(rng, np.int32, n, golden.SAT24), extreme(rng, np.int32, n)
+
+
+@given(seeds, st.integers(1, 40), leaks, st.integers(-(2**20), 2**24), shifts, bit_counts)
+def test_empf(kernels, seed, n, lam, theta, k, bits):
+    v, current = membranes(seed, n)
+    spikes, residual = golden.empf(v, current, lam, theta, k, bits)
+    s = np.empty(n, np.uint8)
+    kernels.esnn_empf(p(v), p(current), p(s), n, lam, theta, k, bits)
+    np.testing.assert_array_equal(s, spikes)
+    np.testing.assert_array_equal(v, residual)
+
+
+@given(seeds, st.integers(1, 40), st.integers(-(2**20), 2**20), shifts, bit_counts, st.booleans())
+def test_parallel_empf(kernels, seed, n, theta, k, bits, small):
+    rng = np.random.default_rng(seed)
+    current = rng.integers(-(2**14), 2**14, n).astype(np.int32) if small else extreme(rng, np.int32, n)
+    s = np.empty(n, np.uint8)
+    kernels.esnn_parallel_empf(p(current), p(s), n, theta, k, bits)
+    np.testing.assert_array_equal(s, golden.parallel_empf(current, theta, k, bits))
+
+
+@given(seeds, st.integers(1, 40), leaks, st.integers(-(2**20), 2**24))
+def test_lif(kernels, seed, n, lam, theta):
+    v, current = membranes(seed, n)
+    spikes, residual = golden.lif(v, current, lam, theta)
+    s = np.empty(n, np.uint8)
+    kernels.esnn_lif(p(v), p(current), p(s), n, lam, theta)
+    np.testing.assert_array_equal(s, spikes)
+    np.testing.assert_array_equal(v, residual)
+
+
+@given(seeds, st.integers(1, 40), leaks)
+def test_leaky_integrate(kernels, seed, n, leak):
+    acc, current = membranes(seed, n)
+    expected = golden.integrate(acc, current, leak)
+    kernels.esnn_leaky_integrate(p(acc), p(current), n, leak)
+    np.testing.assert_array_equal(acc, expected)
+
+
+@given(seeds, st.integers(1, 40), leaks, st.integers(0, 2**20), st.integers(1, 2**23 - 1))
+def test_trace(kernels, seed, n, leak, gain, limit):
+    rng = np.random.default_rng(seed)
+    trace, s = extreme(rng, np.int32, n, (0, limit)), extreme(rng, np.uint8, n)
+    expected = golden.trace(trace, s, leak, gain, limit)
+    kernels.esnn_trace(p(trace), p(s), n, leak, gain, limit)
+    np.testing.assert_array_equal(trace, expected)
+
+
+@given(seeds, st.integers(1, 9), st.integers(1, 40), st.integers(1, 31), st.integers(1, 31), st.integers(0, 2**31 - 1))
+def test_learn_readout(kernels, seed, classes, inputs, weight_shift, bias_shift, count):
+    rng = np.random.default_rng(seed)
+    weight = extreme(rng, np.int8, (classes, inputs), (-127, 127))
+    bias = extreme(rng, np.int32, classes, golden.SAT24 if seed % 2 else (-3000, 3000))
+    trace = extreme(rng, np.int32, inputs, (0, 2**18))
+    multiplier = extreme(rng, np.int32, classes, (-(2**14), 2**20))
+    shift, label = int(rng.integers(20, 33)), int(rng.integers(classes))
+    options = {"shift": shift, "weight_shift": weight_shift, "bias_shift": bias_shift, "seed": seed}
+    expected = golden.learn_readout(weight, bias, trace, multiplier, label, count, **options)
+    readout = Readout(multiplier.ctypes.data, classes, inputs, shift, weight_shift, bias_shift, seed)
+    scratch, counter = np.empty(classes, np.int32), np.array([count], np.int32)
+    kernels.esnn_learn_readout(p(weight), p(bias), p(trace), label, p(counter), p(scratch), ctypes.byref(readout))
+    np.testing.assert_array_equal(weight, expected[0])
+    np.testing.assert_array_equal(bias, expected[1])
+    assert counter[0] == expected[2]
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 2**31 - 1), st.integers(0, 2**20))
+def test_random_numbers_are_a_function_of_seed_count_and_index(kernels, seed, count, index):
+    assert kernels.esnn_random(kernels.esnn_random_key(seed, count), index) == golden.random(seed, count, index)
+
+
+@given(st.binary(max_size=200), st.binary(max_size=50))
+def test_crc32_is_that_of_zlib_and_continues(kernels, head, tail):
+    crc = kernels.esnn_crc32(0, head, ctypes.c_size_t(len(head)))
+    assert crc == zlib.crc32(head)
+    assert kernels.esnn_crc32(crc, tail, ctypes.c_size_t(len(tail))) == zlib.crc32(head + tail)
