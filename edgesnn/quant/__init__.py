@@ -1,0 +1,15 @@
+"""Quantization with Brevitas: fake-quantized layers, calibration, and fine-tuning with the quantization in the loop."""
+
+from edgesnn.quant.layers import QuantEMPF, QuantInput, QuantReadout
+from edgesnn.quant.quantize import (
+    QuantizationReport,
+    QuantizedNetwork,
+    check_calibrated,
+    quantize,
+    rebuild,
+)
+
+__all__ = [
+    "QuantEMPF", "QuantInput", "QuantReadout", "QuantizationReport", "QuantizedNetwork", "check_calibrated", "quantize",
+    "rebuild",
+]  # fmt: skip

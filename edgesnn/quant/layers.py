@@ -1,0 +1,112 @@
+"""Fake-quantized layers with the interfaces of the float ones, so that rules, `fit` and `evaluate` use them unchanged."""
+
+from __future__ import annotations
+
+import brevitas.nn as qnn
+import torch
+from torch import Tensor, nn
+
+from edgesnn.errors import QuantizationError
+from edgesnn.layers import Readout
+from edgesnn.neurons import EMPF
+from edgesnn.neurons.base import at_step
+from edgesnn.quant.quantizers import BinaryWeight, IntWeight, ReadoutWeight, SignedInput, Spike, UnsignedInput, scalar
+
+
+def quant_linear(source: nn.Linear, bits: int) -> nn.Module:
+    """A fully connected layer with weights of `bits`, weights copied from `source`."""
+    layer = qnn.QuantLinear(source.in_features, source.out_features, source.bias is not None, **_weights(bits))
+    return _copied(layer, source)
+
+
+def quant_conv2d(source: nn.Conv2d, bits: int) -> nn.Module:
+    """A convolution with weights of `bits`, weights copied from `source`."""
+    layer = qnn.QuantConv2d(
+        source.in_channels,
+        source.out_channels,
+        source.kernel_size,
+        stride=source.stride,
+        padding=source.padding,
+        dilation=source.dilation,
+        groups=source.groups,
+        bias=source.bias is not None,
+        **_weights(bits),
+    )
+    return _copied(layer, source)
+
+
+def _weights(bits: int) -> dict[str, object]:
+    return {"weight_quant": BinaryWeight} if bits == 1 else {"weight_quant": IntWeight, "weight_bit_width": bits}
+
+
+def _copied(layer: nn.Module, source: nn.Module) -> nn.Module:
+    layer.load_state_dict(source.state_dict(), strict=False)
+    return layer
+
+
+class QuantReadout(qnn.QuantLinear, Readout):  # type: ignore[misc]
+    """The readout with int8 weights of one common scale; the bias stays real until export."""
+
+    def __init__(self, source: Readout) -> None:
+        qnn.QuantLinear.__init__(
+            self, source.in_features, source.out_features, source.bias is not None, weight_quant=ReadoutWeight
+        )
+        self.leak = source.leak
+        self.load_state_dict(source.state_dict(), strict=False)
+
+
+class QuantInput(nn.Module):
+    """x -> scale * clip(round(x / scale)): the integer frame of the deployed model; the scale is not trained."""
+
+    def __init__(self, limit: float = 1.0, signed: bool = True) -> None:
+        super().__init__()
+        self.signed = signed
+        kwargs = {"act_quant": SignedInput, "min_val": -limit} if signed else {"act_quant": UnsignedInput}
+        self.quant = qnn.QuantIdentity(max_val=limit, **kwargs).requires_grad_(False)
+        self.register_buffer("calibrated", torch.tensor(False))
+
+    @property
+    def scale(self) -> float:
+        return scalar(self.quant.act_quant.scale())
+
+    def forward(self, x: Tensor) -> Tensor:
+        quantized: Tensor = self.quant(x)
+        return quantized
+
+
+class QuantEMPF(EMPF):
+    """EM-PF whose spikes are `scale * {0 .. 2^bits - 1}`: m = lam*v + I, s = Q(m - theta), v' = m - s.
+
+    What is emitted is what is subtracted, so the quantization error stays in the membrane. Q rounds to nearest and its
+    scale is trained; gradients pass straight through inside the range.
+    """
+
+    def __init__(self, source: EMPF, bits: int) -> None:
+        super().__init__(**source.initial)
+        self.load_state_dict(source.state_dict())
+        self.bits = bits
+        self.quant = qnn.QuantIdentity(act_quant=Spike, max_val=1.0, bit_width=bits)
+        self.register_buffer("calibrated", torch.tensor(False))
+
+    @property
+    def scale(self) -> float:
+        """The value of one spike unit."""
+        return scalar(self.quant.act_quant.scale())
+
+    def forward(self, current: Tensor, v: Tensor | None, t: int) -> tuple[Tensor, Tensor | None]:
+        theta = at_step(self.theta_values(), t)
+        if self.parallel:
+            return self.quant(current - theta), None
+        m = current if v is None else at_step(self.lam_values(), t) * v + current
+        s = self.quant(m - theta)
+        return s, m - s
+
+
+def set_range(layer: QuantInput | QuantEMPF, limit: float) -> None:
+    """Set the largest value a quantizer represents, and mark it calibrated."""
+    if not 0 < limit < float("inf"):
+        raise QuantizationError(f"calibration: expected values above 0, got a range of {limit}; "
+                                "the layer is silent on the calibration data: train longer or lower its threshold")
+    for parameter in layer.quant.parameters():
+        parameter.data.fill_(limit)
+    layer.calibrated.fill_(True)

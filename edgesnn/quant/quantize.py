@@ -1,0 +1,128 @@
+"""`es.quantize`: from a float network to the fake-quantized one that export turns into integers."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from edgesnn.data.dataset import Images
+from edgesnn.errors import QuantizationError
+from edgesnn.evaluation import evaluate
+from edgesnn.models import Network, build
+from edgesnn.quant.calibrate import calibrate as calibrate_ranges
+from edgesnn.quant.health import LayerHealth, health
+from edgesnn.quant.layers import QuantEMPF, QuantInput
+from edgesnn.quant.prepare import prepare
+from edgesnn.training import fit
+
+if TYPE_CHECKING:
+    from edgesnn.data import Dataset
+    from edgesnn.rules import Rule
+
+_CALIBRATION_BATCHES, _BATCH = 8, 64
+
+
+@dataclass(frozen=True)
+class QuantizationReport:
+    """What quantization changed. Accuracies on the validation split; None where the data has none."""
+
+    accuracy_float: float | None
+    accuracy_calibrated: float | None
+    accuracy_tuned: float | None
+    layers: list[LayerHealth]
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class QuantizedNetwork(Network):
+    """A fake-quantized network, and what quantization did to it (`report`; None after loading from a file)."""
+
+    report: QuantizationReport | None = None
+
+
+def quantize(
+    net: Network,
+    weights: int = 1,
+    spikes: int = 4,
+    calibrate: Dataset | None = None,
+    *,
+    rule: Rule | None = None,
+    epochs: int = 3,
+    lr: float = 1e-3,
+    steps: int | None = None,
+    seed: int = 0,
+    progress: bool = False,
+) -> QuantizedNetwork:
+    """Quantize weights, spikes and input; calibrate the ranges on data; fine-tune with the quantization in the loop.
+
+    Args:
+        net: a trained float network; it is not changed.
+        weights: bits of the hidden weights, 1, 2, 4 or 8. The first layer and the readout have 8.
+        spikes: bits of a spike, 1, 2, 4 or 8; LIF neurons have 1.
+        calibrate: data whose training split sets the ranges; without it the result cannot be exported.
+        rule: learning rule of the fine-tuning (default: SLTT).
+        epochs: epochs of fine-tuning; 0 only calibrates.
+        lr: learning rate of the fine-tuning.
+        steps: time steps of a training window (default: the data's).
+        seed: seed of the order of the training data.
+        progress: show a progress bar.
+
+    Raises:
+        QuantizationError: widths that are not offered, a layer that cannot be quantized, or one that is silent.
+    """
+    if calibrate is None:
+        return _as_quantized(prepare(net, weights, spikes))
+    generator = torch.Generator().manual_seed(seed)
+    windows = calibrate.training_batches(steps or calibrate.steps, _BATCH, generator)
+    batches = [x for _, (x, _) in zip(range(_CALIBRATION_BATCHES), windows, strict=False)]
+    signed = any(float(batch.min()) < 0 for batch in batches)
+    qnet = _as_quantized(prepare(net, weights, spikes, signed))
+    qnet.config["data"] = describe(calibrate)
+    calibrate_ranges(qnet, net, batches)
+    measured = bool(len(calibrate.validation.labels if isinstance(calibrate.validation, Images) else calibrate.validation))
+    accuracies = [evaluate(model, calibrate, "validation").accuracy if measured else None for model in (net, qnet)]
+    if epochs:
+        fit(qnet, calibrate, rule, epochs=epochs, lr=lr, steps=steps, seed=seed, progress=progress)
+    tuned = evaluate(qnet, calibrate, "validation").accuracy if measured else None
+    qnet.report = QuantizationReport(*accuracies, tuned, health(qnet, batches))
+    return qnet
+
+
+def rebuild(config: dict[str, Any]) -> QuantizedNetwork:
+    """The network that a quantized network's `config` describes, before its weights are loaded."""
+    arguments = dict(config)
+    quantization, data = arguments.pop("quantization"), arguments.pop("data", None)
+    qnet = _as_quantized(prepare(build(arguments), **quantization))
+    if data is not None:
+        qnet.config["data"] = data
+    return qnet
+
+
+def check_calibrated(qnet: Network) -> None:
+    """Raises QuantizationError for a network that is not quantized, or whose ranges were never calibrated."""
+    if "quantization" not in qnet.config:
+        raise QuantizationError("network: expected a quantized network, got a float one; call edgesnn.quantize first")
+    for name, layer in qnet.layers.items():
+        if isinstance(layer, QuantInput | QuantEMPF) and not layer.calibrated:
+            raise QuantizationError(f"{name}: expected a calibrated quantizer, got one that never saw data; "
+                                    "pass calibrate=data to edgesnn.quantize")
+
+
+def describe(data: Dataset) -> dict[str, Any]:
+    """What a deployed model must know of its data: names, normalization, rate and framing."""
+    return {
+        "name": data.name,
+        "classes": list(data.classes),
+        "mean": [float(value) for value in data.mean],
+        "std": [float(value) for value in data.std],
+        "rate_hz": data.rate_hz,
+        "frame": asdict(data.frame) if data.frame else None,
+        "steps": data.steps,
+    }
+
+
+def _as_quantized(net: Network) -> QuantizedNetwork:
+    return QuantizedNetwork(dict(net.layers.items()), net.config, net.input_shape, net.classes)
