@@ -43,7 +43,7 @@ lint: install
 	cd $(TYPED) && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml -p edgesnn
 
 bench: install
-	$(BIN)/edgesnn bench --all --json out/bench
+	$(BIN)/edgesnn bench all --json out/bench
 
 docs: install
 	$(BIN)/pdoc --math -o build/docs edgesnn edgesnn.export edgesnn.runtime edgesnn.boards

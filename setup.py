@@ -18,7 +18,8 @@ setup(
     package_dir=FOLDERS,
     packages=packages,
     package_data={
-        "edgesnn": ["py.typed"],
+        "edgesnn": ["py.typed", "presets/*.toml"],
+        "edgesnn.report": ["templates/*"],
         "edgesnn.runtime": ["c/**/*"],
         "edgesnn.boards": ["*.toml", "support/**/*"],
         "edgesnn.export": ["templates/**/*"],

@@ -1,0 +1,51 @@
+"""The table of benchmarks, filled by the decorator `benchmark`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+#: Names and figure keys are stable: other work compares results by them.
+NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a benchmark returns: flat figures with stable keys and units in the keys, and the table behind them."""
+
+    figures: Mapping[str, float]
+    rows: Sequence[Mapping[str, object]] = field(default_factory=tuple)
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """One named benchmark. `packages` are the distributions whose versions its figures depend on."""
+
+    name: str
+    summary: str
+    packages: tuple[str, ...]
+    measure: Callable[[], Measured]
+
+
+REGISTRY: dict[str, Benchmark] = {}
+
+
+def benchmark(
+    name: str, summary: str, packages: Sequence[str] = ()
+) -> Callable[[Callable[[], Measured]], Callable[[], Measured]]:
+    """Register a function that measures; import what it needs inside it, so that listing stays cheap.
+
+    Raises:
+        ValueError: a malformed name, or one that is taken.
+    """
+    if not NAME.fullmatch(name):
+        raise ValueError(f"benchmark {name!r}: expected lower-case words joined by '-'")
+    if name in REGISTRY:
+        raise ValueError(f"benchmark {name!r}: expected a new name, got one that is registered")
+
+    def register(measure: Callable[[], Measured]) -> Callable[[], Measured]:
+        REGISTRY[name] = Benchmark(name, summary, tuple(packages), measure)
+        return measure
+
+    return register

@@ -1,0 +1,67 @@
+"""The `edgesnn` program: its commands, and what a user sees when something is wrong."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from edgesnn.cli import bench, boards, demo, deploy, inspect, streams, training
+from edgesnn.errors import EdgesnnError
+
+#: Import name of an optional package -> the extra that brings it.
+EXTRAS = {
+    "brevitas": "train",
+    "onnxoptimizer": "train",
+    "onnxscript": "train",
+    "safetensors": "train",
+    "tomli_w": "train",
+    "torch": "train",
+    "tvm": "tvm",
+    "tvm_ffi": "tvm",
+    "elftools": "mcu",
+    "ziglang": "mcu",
+    "mlxtend": "data",
+    "seglearn": "data",
+    "sklearn": "data",
+}
+
+app = typer.Typer(
+    name="edgesnn",
+    help="Train spiking networks online, quantize them to integers, export them, and let them learn on the device.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for command in (
+    demo.demo,
+    training.train,
+    training.quantize,
+    deploy.export,
+    streams.run,
+    streams.adapt,
+    inspect.verify,
+    inspect.report,
+    bench.bench,
+    boards.boards,
+):
+    app.command()(command)
+
+
+def main() -> None:
+    """Run the command line: a mistake of the user is one line on stderr and status 2, a bug keeps its traceback."""
+    try:
+        app()
+    except EdgesnnError as error:
+        _fail(str(error))
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in EXTRAS:
+            raise
+        _fail(f"{package}: expected an installed package, got none; run `pip install 'edgesnn[{EXTRAS[package]}]'`")
+
+
+def _fail(message: str) -> None:
+    # A message may quote a library's text; whatever that holds, the user gets one line.
+    sys.stderr.write(f"edgesnn: {' '.join(message.split())}\n")
+    sys.exit(2)

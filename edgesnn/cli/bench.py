@@ -1,0 +1,33 @@
+"""`edgesnn bench`: one command for every published figure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgesnn.cli.console import err, out, print_figures, table
+
+
+def bench(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="Benchmark to run, or `all`; none lists them.")
+    ] = None,
+    json: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the result here; for `all`, a folder.")
+    ] = None,
+) -> None:
+    """List the benchmarks, or run one and print its figures."""
+    from edgesnn import bench as harness
+
+    if name is None:
+        rows = ((entry.name, entry.summary) for entry in harness.available().values())
+        out.print(table(("benchmark", "measures"), rows))
+        return
+    for entry in harness.select(name):
+        err.print(f"running {entry.name}: {entry.summary}")
+        result = harness.run(entry)
+        print_figures(result.figures, f"{entry.name} on {result.machine.processor}, {result.machine.cores} cores")
+        if json is not None:
+            harness.write(result, json / f"{entry.name}.json" if name == harness.ALL else json)

@@ -1,0 +1,148 @@
+"""What a report holds. Keys are stable; units are in their names; accuracies and rates are fractions of one.
+
+A report is written in whole sections: a section may be absent from the report of a model that was never run, but a
+section that is there is complete. Further keys are kept, so that later work can add to a section.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from edgesnn.errors import ModelError
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
+
+
+class Accuracy(_Section):
+    """Fraction of right decisions on unseen data, from the float network to the device that has learned."""
+
+    float_: Fraction = Field(alias="float")
+    quantized: Fraction
+    integer: Fraction
+    device_before: Fraction
+    device_after: Fraction
+
+
+class BitExact(_Section):
+    """Whether all backends gave the same integers, and over how many steps that was looked at."""
+
+    backends: list[str]
+    steps: Count
+    learn_steps: Count
+    equal: bool
+
+
+class BoardUse(_Section):
+    """What the model takes of a board: firmware image, static and peak memory, executed instructions."""
+
+    id: str
+    flash_bytes: Count
+    ram_bytes: Count
+    arena_bytes: Count
+    stack_bytes: Count
+    instructions_per_step: Count
+    instructions_per_learn: Count
+
+
+class Size(_Section):
+    """Parameters as float32, and as they are packed for the device."""
+
+    float32_bytes: Count
+    packed_bytes: Count
+
+
+class Training(_Section):
+    """How the network was trained."""
+
+    seconds: Annotated[float, Field(ge=0)]
+    rule: str
+    time_steps: Annotated[int, Field(ge=1)]
+
+
+class Timeline(_Section):
+    """Running accuracy over the test stream: fixed model (`before`) and learning model (`after`) at the same times."""
+
+    seconds: list[float]
+    before: list[Fraction]
+    after: list[Fraction]
+
+    @model_validator(mode="after")
+    def _same_length(self) -> Self:
+        lengths = {len(self.seconds), len(self.before), len(self.after)}
+        if len(lengths) != 1:
+            raise ValueError(f"expected series of one length, got {sorted(lengths)}")
+        return self
+
+
+class Confusion(_Section):
+    """Counts on the device: row is the true class, column the decision."""
+
+    labels: list[str]
+    matrix: list[list[Count]]
+
+    @model_validator(mode="after")
+    def _square(self) -> Self:
+        size = len(self.labels)
+        if len(self.matrix) != size or any(len(row) != size for row in self.matrix):
+            raise ValueError(f"expected a matrix of {size} x {size}, one row a label")
+        return self
+
+
+class Layer(_Section):
+    """One layer: its constants, its state, the work of a step. `spike_rate` is None where a layer does not spike."""
+
+    name: str
+    flash_bytes: Count
+    ram_bytes: Count
+    instructions: Count
+    macs: Count
+    spike_rate: Fraction | None = None
+
+
+class Report(_Section):
+    """What is known about a model."""
+
+    name: str = "model"
+    accuracy: Accuracy | None = None
+    bit_exact: BitExact | None = None
+    board: BoardUse | None = None
+    size: Size | None = None
+    training: Training | None = None
+    timeline: Timeline | None = None
+    confusion: Confusion | None = None
+    layers: list[Layer] | None = None
+
+    @classmethod
+    def parse(cls, data: Any, place: str = "report") -> Self:
+        """Check a report.
+
+        Raises:
+            ModelError: naming the first key that is missing or wrong.
+        """
+        try:
+            return cls.model_validate(data)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            key = ".".join(str(part) for part in first["loc"]) or "report"
+            message = first["msg"].removeprefix("Value error, ")
+            raise ModelError(f"{place}: {key}: {message[0].lower()}{message[1:]}; write the report again") from None
+
+
+class DemoReport(Report):
+    """The report of the whole road: every section is there."""
+
+    accuracy: Accuracy
+    bit_exact: BitExact
+    board: BoardUse
+    size: Size
+    training: Training
+    timeline: Timeline
+    confusion: Confusion
+    layers: list[Layer]
