@@ -1,7 +1,6 @@
 """Weights and training states as safetensors files: tensors and JSON, no pickle."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ def write(path: Path, tensors: Tensors, metadata: dict[str, Any]) -> None:
     temporary = path.with_name(path.name + ".new")
     copies = {name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}
     save_file(copies, temporary, {METADATA_KEY: json.dumps(metadata, sort_keys=True)})
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def read(path: Path) -> tuple[Tensors, dict[str, Any]]:

@@ -49,8 +49,8 @@ def evaluate(
 ) -> Evaluation:
     """Accuracy of a network on one split, by the protocol of `Dataset.evaluation_batches`.
 
-    Any other implementation of the network is measured alike: feed it the same batches, step by step, and add up `score`
-    of its accumulated readout.
+    Any other implementation of the network is measured alike: feed it the same batches, step by step, and add up
+    `score` of its accumulated readout.
     """
     training = net.training
     net.eval()

@@ -73,9 +73,11 @@ def fit(
     """
     if epochs < 1 or lr <= 0:
         raise ConfigError(f"fit: expected epochs >= 1 and lr > 0, got {epochs} and {lr}")
-    if patience is not None and not _size(data):
+    if patience is not None and not len(data.validation):
         raise ConfigError("fit: patience needs a validation split, and this data has none; leave patience out")
-    loop = _Loop(net, data, SLTT() if rule is None else rule, epochs, lr, batch_size, steps or data.steps, seed, patience)
+    rule = SLTT() if rule is None else rule
+    steps = data.steps if steps is None else steps
+    loop = _Loop(net, data, rule, epochs, lr, batch_size, steps, seed, patience)
     if resume:
         if checkpoint is None:
             raise ConfigError("fit: resume needs the checkpoint to go on from; pass checkpoint=")
@@ -153,8 +155,10 @@ class _Loop:
             losses.append(loss)
         for name, parameter in self.net.named_parameters():
             if parameter.isnan().any():
-                raise TrainingError(f"training: '{name}' is not a number after epoch {number + 1}; lower lr (now {lr:g})")
-        validation = evaluate(self.net, self.data, "validation", steps=None).accuracy if _size(self.data) else None
+                raise TrainingError(f"training: '{name}' has NaN after epoch {number + 1}; lower lr (now {lr:g})")
+        validation = None
+        if len(self.data.validation):
+            validation = evaluate(self.net, self.data, "validation", steps=self.steps).accuracy
         epoch = Epoch(sum(losses) / len(losses), validation, lr, time.perf_counter() - start)
         self.history.epochs.append(epoch)
         self._remember(validation)
@@ -195,11 +199,6 @@ class _Loop:
         self.best = files.without_prefix("best", tensors)
         self.generator.set_state(tensors["generator"])
         self.history = History.from_json(metadata["history"])
-
-
-def _size(data: Dataset) -> int:
-    validation = data.validation
-    return len(validation) if isinstance(validation, tuple) else len(validation.labels)
 
 
 def _same(path: Path, what: str, expected: dict[str, Any], got: dict[str, Any]) -> None:

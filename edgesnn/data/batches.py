@@ -20,10 +20,9 @@ EVALUATION_BATCH = 500  # images at a time; bounds memory, has no effect on resu
 def training_batches(data: Dataset, steps: int, batch_size: int, generator: torch.Generator) -> Iterator[Batch]:
     if steps < 1 or batch_size < 2:
         raise DataError(f"training batches: expected steps >= 1 and batch_size >= 2, got {steps} and {batch_size}")
-    split = data.train
-    if isinstance(split, Images):
-        return _image_training(data, split, steps, batch_size, generator)
-    return _stream_training(data, split, steps, batch_size, generator)
+    if isinstance(data.train, Images):
+        return _image_training(data, data.train, steps, batch_size, generator)
+    return _stream_training(data, data.train, steps, batch_size, generator)
 
 
 def evaluation_batches(data: Dataset, split: str, steps: int | None, continuous: bool) -> Iterator[Batch]:
@@ -63,9 +62,9 @@ def _stream_training(
     data: Dataset, recordings: tuple[Recording, ...], steps: int, batch_size: int, generator: torch.Generator
 ) -> Iterator[Batch]:
     """Windows of `steps` frames. Each recording is cut into windows that follow each other, from a first row that is
-    drawn anew each epoch, so that an epoch sees nearly every row once and every phase sooner or later."""
-    assert data.frame is not None
-    frame = data.frame
+    drawn anew each epoch, so that an epoch sees nearly every row once and every phase sooner or later.
+    """
+    frame = data.stream_frame
     span = (steps - 1) * frame.hop + frame.length
     windows, labels = [], []
     for recording in recordings:
@@ -79,7 +78,7 @@ def _stream_training(
             windows.append(rows[start : start + span])
             labels.append(recording.label)
     if not windows:
-        raise DataError(f"data '{data.name}': no recording has the {span} rows that {steps} steps need; use fewer steps")
+        raise DataError(f"data '{data.name}': no recording has the {span} rows of {steps} steps; use fewer steps")
     for batch in _shuffled(len(windows), batch_size, generator):
         x = np.stack([frames(windows[i], frame) for i in batch.tolist()], axis=1)
         yield torch.from_numpy(x), torch.tensor([labels[i] for i in batch.tolist()])
@@ -87,10 +86,9 @@ def _stream_training(
 
 def _stream_evaluation(data: Dataset, recordings: tuple[Recording, ...], continuous: bool) -> Iterator[Batch]:
     """All streams of the split side by side in one batch; shorter ones end with zeros that are not scored."""
-    assert data.frame is not None
     streams = [_frames_and_labels(data, stream) for stream in _streams(recordings, continuous)]
     longest = max(len(labels) for _, labels in streams)
-    x = np.zeros((longest, len(streams), data.frame.length * data.frame.channels), np.float32)
+    x = np.zeros((longest, len(streams), *data.input_shape), np.float32)
     y = np.full((longest, len(streams)), -1, np.int64)
     for n, (values, labels) in enumerate(streams):
         x[: len(labels), n], y[: len(labels), n] = values, labels
@@ -108,8 +106,8 @@ def _streams(recordings: tuple[Recording, ...], continuous: bool) -> list[list[R
 
 def _frames_and_labels(data: Dataset, stream: list[Recording]) -> tuple[NDArray[np.floating], NDArray[np.int64]]:
     """Frames over the joined rows; a frame's label is that of its last row."""
-    assert data.frame is not None
+    frame = data.stream_frame
     rows = data.normalize(np.concatenate([recording.rows for recording in stream]))
     labels = np.concatenate([np.full(len(recording.rows), recording.label) for recording in stream])
-    values = frames(rows, data.frame)
-    return values, labels[data.frame.length - 1 :: data.frame.hop][: len(values)]
+    values = frames(rows, frame)
+    return values, labels[frame.length - 1 :: frame.hop][: len(values)]

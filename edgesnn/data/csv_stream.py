@@ -28,7 +28,8 @@ class CsvStream:
 
 def read_csv(path: Path, channels: int | None = None, classes: Sequence[str] | None = None) -> CsvStream:
     """Reads and checks a CSV stream. `channels` and `classes` are those of the model it is for; without `classes`,
-    the labels found are the classes, in sorted order. Raises DataError with the row number (the header is row 1)."""
+    the labels found are the classes, in sorted order. Raises DataError with the row number (the header is row 1).
+    """
     try:
         with path.open(newline="", encoding="utf-8") as file:
             return parse_csv(file, str(path), channels, classes)
@@ -76,7 +77,8 @@ def parse_csv(
 
 def from_csv(path: Path, frame_length: int = 16, hop: int = 4, rate_hz: float | None = None) -> Dataset:
     """A data set from one labelled CSV stream. Rows of equal label that follow each other are a recording, which is
-    split in time: its first 60 % train, the next 20 % validation, the rest test."""
+    split in time: its first 60 % train, the next 20 % validation, the rest test.
+    """
     stream = read_csv(path)
     if len(stream.classes) < 2:
         raise DataError(f"{path}: training needs a column '{LABEL}' with at least 2 classes, got {len(stream.classes)}")
@@ -93,7 +95,7 @@ def from_csv(path: Path, frame_length: int = 16, hop: int = 4, rate_hz: float | 
                 parts[part].append(Recording(id=i, rows=stream.rows[low:high], label=label))
     for part, recordings in parts.items():
         if not recordings:
-            raise DataError(f"{path}: no recording is long enough for a {part} part of {frame.length} rows; record more")
+            raise DataError(f"{path}: no recording is long enough for a {part} part of {frame.length} rows")
     mean, std = row_statistics(parts["train"])
     return Dataset(
         name=path.stem,
@@ -130,9 +132,7 @@ def _known_class(name: str, classes: Sequence[str], place: str) -> str:
         return name
     if name.isdecimal() and int(name) < len(classes):
         return classes[int(name)]
-    raise DataError(
-        f"{place}: expected a label of {', '.join(classes)} or an index 0-{len(classes) - 1}, got '{name}'"
-    )
+    raise DataError(f"{place}: expected a label of {', '.join(classes)} or an index 0-{len(classes) - 1}, got '{name}'")
 
 
 def _sorted_classes(names: set[str]) -> tuple[str, ...]:

@@ -22,7 +22,8 @@ SPLITS = ("train", "validation", "test")
 @dataclass(frozen=True)
 class Frame:
     """What a network sees of a stream: the last `length` rows of `channels` values, flattened row by row; a new frame
-    every `hop` rows."""
+    every `hop` rows.
+    """
 
     length: int
     hop: int
@@ -46,6 +47,9 @@ class Images:
 
     values: NDArray[np.float32]
     labels: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.labels)
 
 
 Split = tuple[Recording, ...] | Images
@@ -85,21 +89,27 @@ class Dataset:
 
     def merged(self) -> "Dataset":
         """The same data with the validation split joined to the training split (and none left), normalized by both:
-        for a last training with settings that are already chosen."""
-        if isinstance(self.train, Images):
-            assert isinstance(self.validation, Images)
+        for a last training with settings that are already chosen.
+        """
+        train, validation = self.train, self.validation
+        if isinstance(train, Images) or isinstance(validation, Images):
+            parts = [part for part in (train, validation) if isinstance(part, Images)]
             images = Images(
-                np.concatenate([self.train.values, self.validation.values]),
-                np.concatenate([self.train.labels, self.validation.labels]),
+                np.concatenate([part.values for part in parts]), np.concatenate([part.labels for part in parts])
             )
             mean, std = pixel_statistics(images)
-            return replace(
-                self, train=images, validation=Images(images.values[:0], images.labels[:0]), mean=mean, std=std
-            )
-        assert not isinstance(self.validation, Images)
-        recordings = tuple(sorted(self.train + self.validation, key=lambda recording: recording.id))
+            nothing = Images(images.values[:0], images.labels[:0])
+            return replace(self, train=images, validation=nothing, mean=mean, std=std)
+        recordings = tuple(sorted(train + validation, key=lambda recording: recording.id))
         mean, std = row_statistics(recordings)
         return replace(self, train=recordings, validation=(), mean=mean, std=std)
+
+    @property
+    def stream_frame(self) -> Frame:
+        """`frame` of a stream; DataError for images."""
+        if self.frame is None:
+            raise DataError(f"data '{self.name}': expected a stream of sensor rows, got images")
+        return self.frame
 
     def training_batches(
         self, steps: int, batch_size: int, generator: "torch.Generator"
@@ -127,7 +137,8 @@ def frames(rows: NDArray[np.floating], frame: Frame) -> NDArray[np.floating]:
     """Frames [S, length*channels] of rows [L, channels]; frame i ends with row length - 1 + i*hop."""
     if len(rows) < frame.length:
         return np.empty((0, frame.length * frame.channels), rows.dtype)
-    windows = np.lib.stride_tricks.sliding_window_view(rows, frame.length, axis=0)[:: frame.hop]  # [S, channels, length]
+    # [S, channels, length]
+    windows = np.lib.stride_tricks.sliding_window_view(rows, frame.length, axis=0)[:: frame.hop]
     return windows.transpose(0, 2, 1).reshape(len(windows), frame.length * frame.channels)
 
 

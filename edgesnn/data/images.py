@@ -33,9 +33,7 @@ def digits() -> Dataset:
     return _split("digits", source.data.reshape(-1, 1, 8, 8), source.target, validation=200, test=400)
 
 
-def _split(
-    name: str, values: NDArray[np.floating], labels: NDArray[np.integer], validation: int, test: int
-) -> Dataset:
+def _split(name: str, values: NDArray[np.floating], labels: NDArray[np.integer], validation: int, test: int) -> Dataset:
     order = np.random.default_rng(SPLIT_SEED).permutation(len(labels))
     images, targets = values[order].astype(np.float32), labels[order].astype(np.int64)
     train = len(labels) - validation - test

@@ -17,7 +17,8 @@ VALIDATION_PEOPLE = (7, 8)
 def watch(test: Sequence[int] = TEST_PEOPLE, validation: Sequence[int] = VALIDATION_PEOPLE) -> Dataset:
     """140 recordings, 7 exercises, split by person: test 9 and 10 (which must never choose anything), validation 7 and
     8, train 1-6. Rows are ax, ay, az in g and wx, wy, wz in rad/s. With no validation people the training split is
-    everybody but the test people, for a last training with settings that are already chosen."""
+    everybody but the test people, for a last training with settings that are already chosen.
+    """
     unknown = sorted((set(test) | set(validation)) - set(PEOPLE))
     if unknown or set(test) & set(validation):
         raise DataError(f"data 'watch': expected disjoint people of 1-10, got test {test} and validation {validation}")

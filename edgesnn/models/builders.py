@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -100,7 +100,7 @@ def build(config: dict[str, Any]) -> Network:
     """The network that `Network.config` describes, with freshly seeded weights."""
     arguments = dict(config)
     model = arguments.pop("model", None)
-    constructors = {"mlp": mlp, "convnet": convnet}
+    constructors: dict[Any, Callable[..., Network]] = {"mlp": mlp, "convnet": convnet}
     if model not in constructors:
         raise ConfigError(f"model: expected one of {sorted(constructors)}, got {model!r}")
     if "neuron" in arguments:
@@ -108,7 +108,7 @@ def build(config: dict[str, Any]) -> Network:
     try:
         return constructors[model](**arguments)
     except TypeError as error:
-        raise ConfigError(f"model '{model}': {error}; see the arguments of edgesnn.models.{model}") from None
+        raise ConfigError(f"model '{model}': {error}; see edgesnn.models.{model}") from None
 
 
 def _checked(

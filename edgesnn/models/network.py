@@ -43,7 +43,8 @@ class Network(nn.Module):
 
     def step(self, x: Tensor, state: State, t: int) -> tuple[Tensor, State]:
         """One time step: x [N, *input_shape] (or any shape with as many values) and membranes by layer name
-        ({}: all zero) -> logits [N, K] and the new membranes."""
+        ({}: all zero) -> logits [N, K] and the new membranes.
+        """
         x = self._shaped(x, lead=1)
         new_state: State = {}
         for name, layer in self.layers.items():

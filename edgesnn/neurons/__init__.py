@@ -25,4 +25,4 @@ def build(config: dict[str, Any]) -> Neuron:
     try:
         return _KINDS[kind](**arguments)
     except TypeError as error:
-        raise ConfigError(f"neuron '{kind}': {error}; see the arguments of edgesnn.neurons.{_KINDS[kind].__name__}") from None
+        raise ConfigError(f"neuron '{kind}': {error}; see edgesnn.neurons.{_KINDS[kind].__name__}") from None

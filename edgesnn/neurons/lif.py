@@ -38,7 +38,9 @@ class _Fire(torch.autograd.Function):
         return grads[0] * ctx.surrogate(distance, ctx.gamma), None, None
 
 
-def lif_step(current: Tensor, v: Tensor, lam: float, theta: float, surrogate: str = "triangle") -> tuple[Tensor, Tensor]:
+def lif_step(
+    current: Tensor, v: Tensor, lam: float, theta: float, surrogate: str = "triangle"
+) -> tuple[Tensor, Tensor]:
     """Eq. 1: m = lam*v + I, s = [m >= theta], v' = m - theta*s (the reset is part of the gradient, eq. 8).
 
     current, v: [N, C, ...]. The surrogate's width gamma is theta, as in the paper.
@@ -64,7 +66,7 @@ class LIF(Neuron):
     def theta_values(self) -> Tensor:
         return torch.tensor([self.theta])
 
-    def forward(self, current: Tensor, v: Tensor | None, t: int) -> tuple[Tensor, Tensor | None]:
+    def forward(self, current: Tensor, v: Tensor | None, t: int) -> tuple[Tensor, Tensor | None]:  # noqa: ARG002
         v = torch.zeros_like(current) if v is None else v
         return lif_step(current, v, self.lam, self.theta, self.surrogate)
 

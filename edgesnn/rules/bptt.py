@@ -13,7 +13,7 @@ from edgesnn.rules.base import Rule
 class BPTT(Rule):
     """Gradient of L = 1/T sum_t l(o[t], y) (SLTT eq. 14) through all time steps (SLTT eq. 7-10)."""
 
-    def backward(self, net: Network, x: Tensor, y: Tensor, generator: torch.Generator) -> float:
+    def backward(self, net: Network, x: Tensor, y: Tensor, generator: torch.Generator) -> float:  # noqa: ARG002
         state: dict[str, Tensor] = {}
         loss = x.new_zeros(())
         for t in range(x.shape[0]):

@@ -1,0 +1,178 @@
+"""A training run: its configuration (TOML), and the folder that holds what came out of it.
+
+RUN/config.toml         RunConfig
+RUN/model.safetensors   weights; the network's configuration and the normalization in the metadata
+RUN/history.json        loss and validation accuracy of each epoch
+RUN/checkpoint.safetensors   training state, from which an interrupted run goes on
+"""
+
+import json
+import tomllib
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from edgesnn import checkpoint as files
+from edgesnn import data as datasets
+from edgesnn import models, rules
+from edgesnn.data import Dataset
+from edgesnn.errors import ConfigError
+from edgesnn.models import Network
+from edgesnn.training import History, fit
+
+CONFIG, MODEL, HISTORY, CHECKPOINT = "config.toml", "model.safetensors", "history.json", "checkpoint.safetensors"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelConfig(_Section):
+    """What `models.mlp` or `models.convnet` is called with; input shape and classes come from the data."""
+
+    kind: Literal["mlp", "convnet"]
+    sizes: list[int]  # mlp: hidden widths; convnet: channels
+    neuron: dict[str, Any] = Field(default_factory=lambda: {"kind": "empf"})
+    weights: Literal["binary", "float"] = "binary"
+    leak: float = 1.0
+
+
+class RunConfig(_Section):
+    """Everything that decides the numbers of a run."""
+
+    data: str
+    model: ModelConfig
+    rule: dict[str, Any] = Field(default_factory=lambda: {"kind": "sltt"})
+    epochs: int = 10
+    lr: float = 5e-3
+    batch_size: int = 64
+    steps: int | None = None
+    seed: int = 0
+    patience: int | None = None
+    merge_validation: bool = False  # train on the validation split too: settings are already chosen
+    quantization: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained network with what it was trained on and how."""
+
+    net: Network
+    data: Dataset
+    config: RunConfig
+    history: History
+
+
+def preset(name: str) -> RunConfig:
+    """A tuned configuration by name: "watch-empf", "watch-sltt", "mnist-empf" (edgesnn/presets/NAME.toml)."""
+    folder = resources.files("edgesnn") / "presets"
+    names = sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+    if name not in names:
+        raise ConfigError(f"preset: expected one of {names}, got '{name}'")
+    return parse_config((folder / f"{name}.toml").read_text(encoding="utf-8"), f"preset {name}")
+
+
+def read_config(path: Path) -> RunConfig:
+    """A configuration from a TOML file; ConfigError names the file, the key and what is wrong with it."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: expected TOML in UTF-8, got other bytes") from None
+    return parse_config(text, str(path))
+
+
+def parse_config(text: str, place: str) -> RunConfig:
+    """`read_config` from text; `place` names it in errors."""
+    try:
+        return RunConfig.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{place}: not valid TOML: {error}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(f"{place}: '{key}': {first['msg']}, got {first['input']!r}") from None
+
+
+def write_config(path: Path, config: RunConfig) -> None:
+    path.write_text(tomli_w.dumps(config.model_dump(exclude_none=True)), encoding="utf-8")
+
+
+def build_network(config: RunConfig, data: Dataset) -> Network:
+    """The untrained network of a configuration, with the input and the classes of the data."""
+    model = config.model
+    sized: dict[str, Any] = {"input_shape": list(data.input_shape), "channels": model.sizes}
+    if model.kind == "mlp":
+        size = 1
+        for side in data.input_shape:
+            size *= side
+        sized = {"inputs": size, "hidden": model.sizes}
+    common = {"classes": len(data.classes), "neuron": model.neuron, "weights": model.weights}
+    return models.build({"model": model.kind, **sized, **common, "seed": config.seed, "leak": model.leak})
+
+
+def load_data(config: RunConfig) -> Dataset:
+    data = datasets.load(config.data)
+    return data.merged() if config.merge_validation else data
+
+
+def train(config: RunConfig, out: str | Path, resume: bool = False, progress: bool = True) -> Run:
+    """Trains as configured and writes the run folder; with `resume`, goes on from the folder's checkpoint."""
+    folder = Path(out)
+    data = load_data(config)
+    net = build_network(config, data)
+    rule = rules.build(config.rule)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_config(folder / CONFIG, config)
+    history = fit(
+        net,
+        data,
+        rule,
+        epochs=config.epochs,
+        lr=config.lr,
+        batch_size=config.batch_size,
+        steps=config.steps,
+        seed=config.seed,
+        checkpoint=folder / CHECKPOINT,
+        resume=resume,
+        patience=config.patience,
+        progress=progress,
+    )
+    run = Run(net, data, config, history)
+    save_run(run, folder)
+    return run
+
+
+def save_run(run: Run, folder: Path) -> None:
+    """Writes config.toml, model.safetensors and history.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_config(folder / CONFIG, run.config)
+    metadata = {
+        "config": run.net.config,
+        "mean": run.data.mean.tolist(),
+        "std": run.data.std.tolist(),
+        "classes": list(run.data.classes),
+    }
+    files.write(folder / MODEL, run.net.state_dict(), metadata)
+    (folder / HISTORY).write_text(json.dumps(run.history.to_json(), indent=1) + "\n", encoding="utf-8")
+
+
+def load_run(folder: str | Path) -> Run:
+    """The run that `train` wrote. Raises ConfigError or TrainingError for a folder that is not one."""
+    folder = Path(folder)
+    config = read_config(folder / CONFIG)
+    data = load_data(config)
+    tensors, metadata = files.read(folder / MODEL)
+    net = models.build(metadata["config"])
+    files.load_weights(net, tensors, str(folder / MODEL))
+    net.eval()
+    try:
+        history = History.from_json(json.loads((folder / HISTORY).read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ConfigError(f"{folder / HISTORY}: missing or damaged; train the run again") from None
+    return Run(net, data, config, history)
