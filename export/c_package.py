@@ -1,0 +1,185 @@
+"""Write an exported model as a folder of C11: sources, test vectors, self-test, build file, and the runtime."""
+
+from __future__ import annotations
+
+import shutil
+import string
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+import numpy as np
+
+from edgesnn.errors import ModelError
+from edgesnn.export import c_render as render
+from edgesnn.export.c_graph import Array
+from edgesnn.export.c_ops import C_TYPES
+from edgesnn.export.c_plan import Program, check_budget, program
+from edgesnn.runtime.model import Model
+
+ABI = 1
+_KEPT = "build"  # compiled files, which are found by content hash
+
+
+class _Template(string.Template):
+    """`@{name}` is replaced; `$` and braces of C, CMake and Markdown stay."""
+
+    delimiter = "@"
+
+
+def c(directory: str | Path, board: str = "host") -> Path:
+    """Write `directory/c/`: `NAME.h`, `NAME.c`, `NAME_vectors.h`, `main.c`, `CMakeLists.txt`, `README.md`, `esnn/`.
+
+    The same model gives the same bytes.
+
+    Args:
+        directory: folder written by `edgesnn.export.onnx`.
+        board: id of the board whose flash and RAM the model must fit; `host` has no limits.
+
+    Returns:
+        `directory/c`.
+
+    Raises:
+        ModelError: the folder is not a whole export.
+        ExportError: a graph holds what C does not support.
+        BoardError: the board is unknown.
+        BudgetError: the model does not fit the board; names layers and bytes.
+    """
+    planned = program(Model.load(directory))
+    check_budget(planned, board)
+    out = Path(directory) / "c"
+    texts = _texts(planned, _vectors(planned.model))
+    _clear(out)
+    for name, text in texts.items():
+        (out / name).write_text(text, encoding="utf-8", newline="\n")
+    for source in _runtime_sources():
+        (out / "esnn" / source.name).write_bytes(source.read_bytes())
+    return out
+
+
+def _clear(out: Path) -> None:
+    """An empty folder but for compiled files."""
+    (out / "esnn").mkdir(parents=True, exist_ok=True)
+    for path in out.iterdir():
+        if path.name == _KEPT:
+            continue
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    (out / "esnn").mkdir()
+
+
+def _runtime_sources() -> list[Traversable]:
+    root = files("edgesnn.runtime") / "c"
+    found = [path for folder in ("include", "src") for path in (root / folder).iterdir()]
+    return sorted((path for path in found if path.name.endswith((".c", ".h"))), key=lambda path: path.name)
+
+
+def _texts(program: Program, vectors: dict[str, Array]) -> dict[str, str]:
+    model = program.model
+    values = _values(program) | {"steps": str(len(vectors["labels"]))}
+    return {
+        f"{model.name}.h": _fill("model.h.in", values),
+        f"{model.name}.c": _fill("model.c.in", values | _code(program)),
+        f"{model.name}_vectors.h": _fill("vectors.h.in", values | _vector_arrays(program, vectors)),
+        "main.c": _fill("main.c.in", values),
+        "CMakeLists.txt": _fill("CMakeLists.txt.in", values),
+        "README.md": _fill("README.md.in", values | {"layers": _layer_rows(program)}),
+    }
+
+
+def _fill(template: str, values: dict[str, str]) -> str:
+    text = (files("edgesnn.export") / "templates" / template).read_text(encoding="utf-8")
+    return _Template(text).substitute(values)
+
+
+def _values(program: Program) -> dict[str, str]:
+    model = program.model
+    return {
+        "name": model.name,
+        "NAME": model.name.upper(),
+        "abi": str(ABI),
+        "source_hash": model.source_hash,
+        "id": f"0x{model.model_id:016x}",
+        "rule": model.rule,
+        "arena_bytes": str(program.arena_bytes),
+        "snapshot_bytes": str(model.snapshot_bytes),
+        "input_bytes": str(int(np.prod(model.input.shape))),
+        "input_type": C_TYPES[model.input.dtype],
+        "input_scale": repr(model.input.scale),
+        "input_shape": " x ".join(map(str, model.input.shape)),
+        "flash_bytes": str(program.flash_bytes),
+        "classes": str(len(model.classes)),
+        "class_names": ", ".join(model.classes),
+        "learns": f"yes ({model.learn.scope})" if model.learn else "no",
+    }
+
+
+def _code(program: Program) -> dict[str, str]:
+    learn = program.learn is not None
+    return {
+        "offsets": render.offsets(program),
+        "constants": render.constants(program),
+        "step_functions": render.functions(program, program.step_layers, program.step, program.step_arena, "layer"),
+        "step_calls": render.calls(program, program.step_layers, "layer"),
+        "read_y": render.read_y(program),
+        "learn_functions": _learn_functions(program),
+        "learn": "learn" if learn else "NULL",
+        "tensors": render.tensor_table(program),
+        "tensor_count": str(len(program.model.tensors)),
+    }
+
+
+def _learn_functions(program: Program) -> str:
+    if program.learn is None or program.learn_arena is None:
+        return ""
+    layers = render.functions(program, program.learn_layers, program.learn, program.learn_arena, "learn")
+    body = render.calls(program, program.learn_layers, "learn")
+    return f"\n{layers}\nstatic void learn(uint8_t *arena, int32_t label) {{\n{body}\n}}\n"
+
+
+def _vectors(model: Model) -> dict[str, Array]:
+    """The test vectors of a folder, checked against the model.
+
+    Raises:
+        ModelError: missing, or of another model.
+    """
+    path = model.path / "vectors.npz"
+    if not path.is_file():
+        raise ModelError(f"{path}: expected test vectors, found no file; export again")
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            vectors = {name: stored[name] for name in ("x", "labels", "y", "snapshot")}
+    except (KeyError, OSError, ValueError) as error:
+        raise ModelError(f"{path}: expected arrays x, labels, y, snapshot, got {error}; export again") from None
+    steps = len(vectors["labels"])
+    expected = {
+        "x": (model.input.dtype, (steps, *model.input.shape)),
+        "labels": ("int32", (steps,)),
+        "y": ("int32", (steps, len(model.classes))),
+        "snapshot": ("uint8", (model.snapshot_bytes,)),
+    }
+    for name, (dtype, shape) in expected.items():
+        if (str(vectors[name].dtype), vectors[name].shape) != (dtype, shape) or not steps:
+            raise ModelError(f"{path}: {name}: expected {dtype} {shape}, got {vectors[name].dtype} {vectors[name].shape}; "
+                             "export again")
+    return vectors
+
+
+def _vector_arrays(program: Program, vectors: dict[str, Array]) -> dict[str, str]:
+    name, steps = program.model.name, len(vectors["labels"])
+    c_type = C_TYPES[program.model.input.dtype]
+    return {
+        "x": render.vectors_array(c_type, f"{name}_vectors_x", vectors["x"].reshape(steps, -1)),
+        "labels": render.array(vectors["labels"]),
+        "y": render.vectors_array("int32_t", f"{name}_vectors_y", vectors["y"]),
+        "snapshot": render.array(vectors["snapshot"]),
+    }
+
+
+def _layer_rows(program: Program) -> str:
+    return "\n".join(
+        f"| {layer.name} | {layer.flash_bytes} | {layer.persistent_bytes} | {layer.scratch_bytes} |"
+        for layer in program.layers
+    )

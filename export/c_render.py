@@ -1,0 +1,187 @@
+"""Generated C as text: a model's constants, layer functions and tables."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgesnn.errors import ExportError
+from edgesnn.export.c_graph import Array, Graph, Node, Tensor
+from edgesnn.export.c_memory import ArenaPlan, scratch_name
+from edgesnn.export.c_ops import C_TYPES, OPS
+from edgesnn.export.c_plan import Layer, Program
+
+KINDS = {"state": "ESNN_STATE", "param": "ESNN_PARAM", "learner": "ESNN_LEARNER"}
+
+
+def identifier(name: str) -> str:
+    """A C identifier for a graph name."""
+    return re.sub(r"\W", "_", name)
+
+
+def array(values: Array, width: int = 120) -> str:
+    """Lines of comma-separated integers, indented by four, at most `width` columns wide."""
+    lines, line = [], "   "
+    for number in values.ravel().tolist():
+        item = f" {number},"
+        if len(line) + len(item) > width:
+            lines.append(line)
+            line = "   "
+        line += item
+    return "\n".join([*lines, line])
+
+
+def constant(name: str, values: Array) -> str:
+    """Definition of a constant array."""
+    shape = ", ".join(map(str, values.shape))
+    c_type = C_TYPES[str(values.dtype)]
+    return f"/* [{shape}] */\nstatic const {c_type} {identifier(name)}[{values.size}] = {{\n{array(values)}\n}};\n"
+
+
+@dataclass(frozen=True)
+class References:
+    """Operands as seen in one graph's functions: arguments, places in the arena, constants."""
+
+    graph: Graph
+    arena: ArenaPlan
+
+    def identifier(self, name: str) -> str:
+        return identifier(name)
+
+    def pointer(self, tensor: Tensor) -> str:
+        if tensor.kind == "input":
+            return tensor.place
+        if tensor.kind == "constant":
+            return identifier(tensor.place)
+        return f"AT({C_TYPES[tensor.dtype]}, {self._offset(tensor)})"
+
+    def scalar(self, tensor: Tensor) -> str:
+        if tensor.index is not None:
+            return f"{self.pointer(tensor)}[{self.scalar(tensor.index)}]"
+        if tensor.kind == "input":
+            return tensor.place
+        if tensor.kind == "constant":
+            return str(int(self.graph.constants[tensor.place].item()))
+        return f"*{self.pointer(tensor)}"
+
+    def scratch(self, node: Node, c_type: str) -> str:
+        return f"AT({c_type}, {self.arena.buffers[scratch_name(node)].offset})"
+
+    def _offset(self, tensor: Tensor) -> str:
+        if tensor.kind == "persistent":
+            return offset_name(tensor.place)
+        return str(self.arena.buffers[tensor.place].offset)
+
+
+def offset_name(name: str) -> str:
+    """The enumerator that holds the arena offset of a persistent tensor."""
+    return f"AT_{identifier(name)}"
+
+
+def offsets(program: Program) -> str:
+    """Enumerators with the offsets of the persistent tensors."""
+    return "".join(f"    {offset_name(t.name)} = {t.offset},\n" for t in program.model.tensors)
+
+
+def constants(program: Program) -> str:
+    """All constants that C reads by address, and the factory values of the parameters."""
+    by_address: dict[str, Array] = {}
+    for graph in (program.step, program.learn):
+        if graph is not None:
+            by_address |= {name: graph.constants[name] for name in _addressed(graph)}
+    factory = {f"{t.name}.factory": program.model.factory[t.name] for t in program.model.tensors if t.kind == "param"}
+    _check_identifiers([*by_address, *factory])
+    return "\n".join(constant(name, values) for name, values in (by_address | factory).items())
+
+
+def _addressed(graph: Graph) -> Iterable[str]:
+    """Names of constants that are not written out as numbers, in order of use."""
+    uses = [t for node in graph.nodes for t in node.inputs if t.kind == "constant"]
+    return dict.fromkeys(t.place for t in uses if t.size > 1 or t.index is not None or _is_array(t, graph))
+
+
+def _is_array(tensor: Tensor, graph: Graph) -> bool:
+    """A tensor of one element that some kernel takes by address all the same: weights, multipliers, biases."""
+    arrays = {"Linear": (1,), "BinaryLinear": (1,), "Conv2d": (1,), "BinaryConv2d": (1,), "Rescale": (1, 2),
+              "LearnReadout": (3,)}  # fmt: skip
+    return any(node.inputs[i].place == tensor.place for node in graph.nodes for i in arrays.get(node.op, ()))
+
+
+def _check_identifiers(names: Sequence[str]) -> None:
+    taken: dict[str, str] = {}
+    for name in names:
+        other = taken.setdefault(identifier(name), name)
+        if other != name:
+            raise ExportError(f"{name}: expected names that differ in letters, digits or underscores, got {other} as well; "
+                              "rename a layer")
+
+
+def functions(program: Program, layers: Sequence[Layer], graph: Graph, arena: ArenaPlan, kind: str) -> str:
+    """One function for each layer; `kind` is `layer` or `learn`."""
+    refs = References(graph, arena)
+    return "\n".join(_function(program.model.name, kind, i, layer, refs) for i, layer in enumerate(layers))
+
+
+def function_name(model: str, kind: str, index: int, layer: Layer) -> str:
+    return f"{model}_{kind}_{index}_{identifier(layer.name)}"
+
+
+def _function(model: str, kind: str, index: int, layer: Layer, refs: References) -> str:
+    body = [line for node in layer.nodes for line in OPS[node.op].call(node, refs)]
+    comment = "\n".join(f" * {_describe(node)}" for node in layer.nodes)
+    head = f"static ESNN_NOINLINE void {function_name(model, kind, index, layer)}({_parameters(layer)})"
+    statements = "\n".join(f"    {line}" for line in body)
+    return f"/*\n{comment}\n */\n{head} {{\n{statements}\n}}\n"
+
+
+def _describe(node: Node) -> str:
+    shapes = [f"[{', '.join(map(str, node.inputs[0].shape[1:] or node.inputs[0].shape))}]",
+              f"[{', '.join(map(str, node.outputs[0].shape[1:] or node.outputs[0].shape))}]"]  # fmt: skip
+    return f"{node.name}: {node.op} {shapes[0]} -> {shapes[1]}"
+
+
+_INPUTS = {"x": "const void *x", "label": "int32_t label"}
+
+
+def _arguments(layer: Layer) -> list[str]:
+    """The graph inputs that a layer reads."""
+    return sorted({t.place for node in layer.nodes for t in node.inputs if t.kind == "input"})
+
+
+def _parameters(layer: Layer) -> str:
+    return ", ".join(["uint8_t *arena", *(_INPUTS[name] for name in _arguments(layer))])
+
+
+def calls(program: Program, layers: Sequence[Layer], kind: str) -> str:
+    """The calls of all layer functions, in order."""
+    return "\n".join(
+        f"    {function_name(program.model.name, kind, i, layer)}({', '.join(['arena', *_arguments(layer)])});"
+        for i, layer in enumerate(layers)
+    )
+
+
+def read_y(program: Program) -> str:
+    """The statement that hands out the logits."""
+    y = program.step.y
+    if y is None or y.dtype != "int32":
+        raise ExportError(f"{program.model.name}: expected an output y of int32, got {y}; export again")
+    return f"    memcpy(y, {References(program.step, program.step_arena).pointer(y)}, {y.size} * sizeof *y);"
+
+
+def tensor_table(program: Program) -> str:
+    """Rows of the table of persistent tensors."""
+    return "".join(
+        f"    {{{offset_name(t.name)}, {t.nbytes}, {KINDS[t.kind]}, "
+        f"{identifier(t.name + '.factory') if t.kind == 'param' else 'NULL'}}},\n"
+        for t in program.model.tensors
+    )
+
+
+def vectors_array(c_type: str, name: str, values: Array) -> str:
+    """Definition of one array of test vectors, a row per line group."""
+    rows = np.atleast_2d(values)
+    body = "\n".join(f"    {{\n{array(row, 116)}\n    }}," for row in rows)
+    return f"static const {c_type} {name}[{rows.shape[0]}][{rows[0].size}] = {{\n{body}\n}};\n"

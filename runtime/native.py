@@ -1,0 +1,145 @@
+"""Backend `native`: the generated C, compiled for this machine and called through ctypes."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from edgesnn.errors import BackendError, ModelError
+from edgesnn.runtime.build import shared_library
+from edgesnn.runtime.model import Array, Model
+from edgesnn.runtime.session import Session
+
+
+class _CModel(ctypes.Structure):
+    """`esnn_model` of esnn.h."""
+
+    _fields_: ClassVar = [
+        ("name", ctypes.c_char_p),
+        ("id", ctypes.c_uint64),
+        ("abi", ctypes.c_uint32),
+        ("arena_bytes", ctypes.c_uint32),
+        ("snapshot_bytes", ctypes.c_uint32),
+        ("input_bytes", ctypes.c_uint32),
+        ("classes", ctypes.c_uint32),
+        ("tensor_count", ctypes.c_uint32),
+        ("tensors", ctypes.c_void_p),
+        ("step", ctypes.c_void_p),
+        ("learn", ctypes.c_void_p),
+    ]
+
+
+class _CNet(ctypes.Structure):
+    """`esnn_net` of esnn.h."""
+
+    _fields_: ClassVar = [("model", ctypes.POINTER(_CModel)), ("arena", ctypes.c_void_p)]
+
+
+_READ = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_uint32, ctypes.c_void_p, ctypes.c_uint32)
+
+
+class _CStorage(ctypes.Structure):
+    """`esnn_storage` of esnn.h; read and write have the same signature but for const."""
+
+    _fields_: ClassVar = [
+        ("ctx", ctypes.c_void_p), ("slot_bytes", ctypes.c_uint32), ("read", _READ), ("write", _READ),
+    ]  # fmt: skip
+
+
+class Storage:
+    """Two slots in memory, for `NativeSession.save_slots` and `load_slots`.
+
+    Args:
+        slot_bytes: bytes of one slot.
+        content: what the memory holds; zeros if not given.
+        power: bytes that can still be written before the power is cut; None is for ever.
+    """
+
+    def __init__(self, slot_bytes: int, content: bytes | None = None, power: int | None = None) -> None:
+        self.memory = bytearray(content if content is not None else bytes(2 * slot_bytes))
+        self.power = power
+        self.c = _CStorage(None, slot_bytes, _READ(self._read), _READ(self._write))
+
+    def _read(self, _ctx: int | None, offset: int, to: int, count: int) -> int:
+        if offset + count > len(self.memory):
+            return 1
+        ctypes.memmove(to, bytes(self.memory[offset : offset + count]), count)
+        return 0
+
+    def _write(self, _ctx: int | None, offset: int, source: int, count: int) -> int:
+        if offset + count > len(self.memory):
+            return 1
+        written = count if self.power is None else min(count, self.power)
+        self.memory[offset : offset + written] = ctypes.string_at(source, written)
+        if self.power is not None:
+            self.power -= written
+        return int(written < count)
+
+
+class NativeSession(Session):
+    """The C of `DIR/c`, on this machine. The library is compiled once per content into `DIR/c/build`."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__(model)
+        self._library = ctypes.CDLL(str(_compile(model)))
+        self._library.esnn_strerror.restype = ctypes.c_char_p
+        c_model = _CModel.in_dll(self._library, f"{model.name}_model")
+        if (c_model.id, c_model.snapshot_bytes) != (model.model_id, model.snapshot_bytes):
+            raise ModelError(f"{model.path / 'c'}: expected C of model {model.model_id:016x}, got {c_model.id:016x}; "
+                             "run `edgesnn export ... --format c` again")
+        self._arena = np.zeros(c_model.arena_bytes // 4, np.uint32)
+        self._net = _CNet()
+        self._check(self._library.esnn_init(
+            ctypes.byref(self._net), ctypes.byref(c_model), _address(self._arena), ctypes.c_size_t(self._arena.nbytes)
+        ))  # fmt: skip
+
+    def save_slots(self, storage: Storage) -> int:
+        """`esnn_save` into a storage; returns its status."""
+        return self._call("esnn_save", ctypes.byref(storage.c))
+
+    def load_slots(self, storage: Storage) -> int:
+        """`esnn_load` from a storage; returns its status."""
+        return self._call("esnn_load", ctypes.byref(storage.c))
+
+    def _step(self, x: Array) -> Array:
+        y = np.empty(len(self.model.classes), np.int32)
+        self._check(self._call("esnn_step", _address(x), _address(y)))
+        return y
+
+    def _learn(self, label: int) -> None:
+        self._check(self._call("esnn_learn", ctypes.c_int32(label)))
+
+    def _reset(self) -> None:
+        self._check(self._call("esnn_reset"))
+
+    def _snapshot(self) -> bytes:
+        return self._arena.view(np.uint8)[: self.model.snapshot_bytes].tobytes()
+
+    def _restore(self, snapshot: bytes) -> None:
+        self._arena.view(np.uint8)[: self.model.snapshot_bytes] = np.frombuffer(snapshot, np.uint8)
+
+    def _call(self, function: str, *arguments: object) -> int:
+        call: Callable[..., int] = self._library[function]
+        return call(ctypes.byref(self._net), *arguments)
+
+    def _check(self, status: int) -> None:
+        if status != 0:
+            text = self._library.esnn_strerror(status).decode()
+            raise BackendError(f"{self.model.name}: expected the C runtime to return 0, got {status}: {text}")
+
+
+def _compile(model: Model) -> Path:
+    folder = model.path / "c"
+    source = folder / f"{model.name}.c"
+    if not source.is_file():
+        raise ModelError(f"{source}: expected generated C, found no file; run `edgesnn export ... --format c`")
+    runtime = folder / "esnn"
+    return shared_library(model.name, [source, *sorted(runtime.glob("*.c"))], [folder, runtime], folder / "build")
+
+
+def _address(array: Array) -> ctypes.c_void_p:
+    return ctypes.c_void_p(array.ctypes.data)
