@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
@@ -88,10 +87,6 @@ def finish(graph: onnx.GraphProto, metadata: dict[str, str]) -> onnx.ModelProto:
     digest = content_hash(model)
     helper.set_model_props(model, {SOURCE_HASH: digest} | kept | {CONTENT_HASH: digest})
     return model
-
-
-def tensors_json(tensors: list[dict[str, Any]]) -> str:
-    return json.dumps(tensors)
 
 
 def _persistent(name: str, kind: str, dtype: str, shape: tuple[int, ...]) -> dict[str, Any]:

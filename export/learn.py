@@ -1,0 +1,97 @@
+"""The learning graph: what `learn(label)` does to the readout, from the trace that every step keeps."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+
+from edgesnn.errors import ExportError
+from edgesnn.export.bounds import TRAINED_WEIGHT
+from edgesnn.export.builder import GraphBuilder
+from edgesnn.export.fixed_point import Q15, multiplier
+from edgesnn.export.lower import LOGIT_BITS, Lowered, Signal
+from edgesnn.runtime.graph import NEW
+from edgesnn.runtime.model import LearnSpec
+
+SCOPES = ("readout",)
+#: Finest unit of the trace: 2^-12 of a spike.
+_TRACE_BITS = 12
+WEIGHT, BIAS, TRACE, COUNT = "readout.weight", "readout.bias", "readout.trace", "learn.count"
+
+
+@dataclass(frozen=True)
+class TraceScale:
+    """The trace is the mean spike in units of 2^-bits; a spike of one unit adds `gain`, and the sum stops at `limit`."""
+
+    bits: int
+    gain: int
+    limit: int
+
+
+def trace_scale(spikes: Signal, leak: int, steps: int) -> TraceScale:
+    """The finest trace for which C * 127 * limit fits int32, so that the readout's accumulator cannot overflow.
+
+    An input of weight (1 - leak) makes the trace a mean over the stream; without a leak it is the mean over `steps`.
+    """
+    limit = min((2**31 - 1) // (TRAINED_WEIGHT * spikes.shape[0]), 2**23 - 1)
+    share = (Q15 - leak) / Q15 if leak < Q15 else 1 / steps
+    for bits in range(_TRACE_BITS, -1, -1):
+        gain = round(share * 2**bits)
+        if gain and spikes.high * gain / share <= limit:
+            return TraceScale(bits, gain, limit)
+    raise ExportError(f"readout: expected a trace of {spikes.shape[0]} inputs that fits int32 and moves with each spike, got a "
+                      f"readout leak of {leak / Q15:g} with spikes up to {spikes.high}; use fewer inputs, fewer bits "
+                      "or a smaller leak")
+
+
+def add_trace(lowered: Lowered, scale: TraceScale) -> None:
+    """Keep the running mean of the readout's input spikes in the step graph."""
+    spikes = lowered.readout_input
+    assert spikes is not None
+    trace = lowered.builder.state(TRACE, spikes.shape)
+    lowered.builder.call("Trace", "readout.average", [trace, spikes.name, "readout.leak"], [trace + NEW],
+                         gain=scale.gain, limit=scale.limit)
+
+
+def learn_spec(lowered: Lowered, scale: TraceScale, rate: float, seed: int) -> LearnSpec:
+    """Step sizes as shifts: the powers of two nearest to the learning rate of stochastic gradient descent on real weights.
+
+    With e in Q15, a weight unit s_w and a trace unit q (both in real values), one step changes an integer weight by
+    rate * (e/2^15) * trace*q / s_w, and the bias (2^-10 nat) by rate * (e/2^15) * 2^10.
+    """
+    spikes = lowered.readout_input
+    assert spikes is not None
+    weight_unit = lowered.readout_unit / spikes.unit
+    weight_step = rate * spikes.unit * 2.0**-scale.bits / weight_unit / Q15
+    bias_step = rate * 2.0**LOGIT_BITS / Q15 / Q15
+    shifts = [round(-math.log2(step)) for step in (weight_step, bias_step)]
+    if not all(1 <= shift <= 31 for shift in shifts):
+        raise ExportError(f"learn: expected a learning rate whose shifts are 1 to 31, got {rate:g} with shifts {shifts}; "
+                          "choose a rate between 1e-4 and 1")
+    return LearnSpec("readout", shifts[0], shifts[1], seed)
+
+
+def learn_graph(lowered: Lowered, scale: TraceScale, spec: LearnSpec, metadata: dict[str, str]) -> onnx.ModelProto:
+    """`learn.onnx` of scope `readout`."""
+    spikes = lowered.readout_input
+    assert spikes is not None
+    shapes = {entry["name"]: entry["shape"] for entry in lowered.builder.tensors}
+    builder = GraphBuilder()
+    for name, dtype in ((WEIGHT, "int8"), (BIAS, "int32"), (COUNT, "int32")):
+        builder.input(name, dtype, shapes[name])
+        builder.output(name + NEW, dtype, shapes[name])
+    builder.input(TRACE, "int32", [1, *spikes.shape])
+    builder.input("label", "int32", [1])
+    largest = spikes.shape[0] * TRAINED_WEIGHT * scale.limit
+    logit = lowered.readout_unit * 2.0 ** (LOGIT_BITS - scale.bits)
+    m, shift = multiplier(np.full(shapes[BIAS], logit), largest, "readout")
+    builder.constant("readout.learn_M", m)
+    builder.call(
+        "LearnReadout", "readout.learn", [WEIGHT, BIAS, TRACE, "readout.learn_M", "label", COUNT],
+        [WEIGHT + NEW, BIAS + NEW, COUNT + NEW],
+        shift=shift, weight_shift=spec.weight_shift, bias_shift=spec.bias_shift, seed=spec.seed,
+    )  # fmt: skip
+    return builder.build("learn", metadata, "One learning step on the readout from the trace of its input spikes.")

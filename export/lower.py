@@ -1,0 +1,280 @@
+"""Lower a calibrated network to `step.onnx`: every layer becomes nodes of the function library.
+
+A synapse, its norm and its neuron fold together: with s_in and s_w the values of one unit of input and weight, g and h the
+norm's gain and offset, and u the value of one membrane unit, the current is I = a * (s_w*s_in*g/u) + h/u.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import brevitas.nn as qnn
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from edgesnn.errors import ExportError
+from edgesnn.export.bounds import accumulator_bound
+from edgesnn.export.builder import BATCH, GraphBuilder
+from edgesnn.export.fixed_point import Q15, multiplier, rounded
+from edgesnn.export.pack import pack_signs
+from edgesnn.models import Network
+from edgesnn.neurons import LIF
+from edgesnn.neurons.base import Neuron
+from edgesnn.quant import QuantEMPF, QuantInput, QuantReadout
+from edgesnn.runtime.graph import NEW
+
+Array = NDArray[Any]
+
+#: Membrane bits below one spike step of a graded neuron, and below the threshold of a LIF neuron.
+EMPF_FRACTION_BITS, LIF_FRACTION_BITS = 8, 12
+#: A logit is in units of 2^-10 nat.
+LOGIT_BITS = 10
+
+
+@dataclass
+class Signal:
+    """The integer tensor between two layers: its value name, the value of one unit, its range, its shape without batch."""
+
+    name: str
+    unit: float
+    low: int
+    high: int
+    shape: tuple[int, ...]
+
+
+@dataclass
+class Accumulator:
+    """A synapse's output, waiting for the neuron that says how to rescale it."""
+
+    layer: str
+    name: str
+    unit: Array  # value of one unit, per output channel
+    offset: Array  # real bias, per output channel
+    bound: int
+    shape: tuple[int, ...]
+
+
+@dataclass
+class Lowered:
+    """The step graph so far, and what learning needs to know of the readout."""
+
+    builder: GraphBuilder = field(default_factory=GraphBuilder)
+    readout_unit: float = 0.0  # value of weight unit times spike unit
+    readout_input: Signal | None = None
+    leak: int = Q15
+    steps: int = 1  # number of per-step parameter sets; 1 where shared
+
+
+def lower(qnet: Network, trainable_readout: bool) -> Lowered:
+    """Nodes, constants and persistent tensors of one time step.
+
+    Raises:
+        ExportError: a layer, or an order of layers, that has no integer form.
+    """
+    result = Lowered(steps=_parameter_steps(qnet))
+    if result.steps > 1:
+        _add_time_index(result.builder, result.steps)
+    signal: Signal | None = None
+    pending: Accumulator | None = None
+    for name, layer in qnet.layers.items():
+        match layer:
+            case QuantInput():
+                signal = _input(result.builder, layer, qnet.input_shape)
+            case QuantReadout():
+                _readout(result, name, layer, _ready(name, signal, pending), trainable_readout)
+            case qnn.QuantLinear() | qnn.QuantConv2d():
+                pending = _synapse(result.builder, name, layer, _ready(name, signal, pending))
+            case nn.BatchNorm1d() | nn.BatchNorm2d():
+                _fold_norm(name, layer, pending)
+            case QuantEMPF() | LIF():
+                signal, pending = _neuron(result.builder, name, layer, _waiting(name, pending)), None
+            case nn.MaxPool2d():
+                signal = _max_pool(result.builder, name, layer, _ready(name, signal, pending))
+            case nn.Flatten():
+                signal = _flatten(result.builder, name, _ready(name, signal, pending))
+            case _:
+                raise ExportError(f"{name}: expected a layer with an integer form, got {type(layer).__name__}; "
+                                  "see the table of layers in docs/architecture.md")
+    return result
+
+
+def _ready(name: str, signal: Signal | None, pending: Accumulator | None) -> Signal:
+    if signal is None:
+        raise ExportError(f"{name}: expected the input quantizer before it, got no input; quantize with edgesnn.quantize")
+    if pending is not None:
+        raise ExportError(f"{name}: expected a neuron after {pending.layer}, got a layer that needs spikes; "
+                          "put a neuron between them")
+    return signal
+
+
+def _waiting(name: str, pending: Accumulator | None) -> Accumulator:
+    if pending is None:
+        raise ExportError(f"{name}: expected a synapse before it, got none; put Linear or Conv2d before it")
+    return pending
+
+
+def _parameter_steps(qnet: Network) -> int:
+    """T where neurons have parameters per time step, else 1."""
+    lengths = {
+        len(values)
+        for layer in qnet.layers.values()
+        if isinstance(layer, Neuron)
+        for values in (layer.lam_values(), layer.theta_values())
+    } - {1}
+    if len(lengths) > 1:
+        raise ExportError(f"network: expected one number of time steps in all neurons, got {sorted(lengths)}; "
+                          "give every neuron the same `steps`")
+    return lengths.pop() if lengths else 1
+
+
+def _add_time_index(builder: GraphBuilder, steps: int) -> None:
+    builder.state("t", (1,), batched=False)
+    builder.call("NextStep", "t.next", ["t"], ["t" + NEW], steps=steps)
+
+
+def _input(builder: GraphBuilder, layer: QuantInput, shape: tuple[int, ...]) -> Signal:
+    dtype, low, high = ("int8", -128, 127) if layer.signed else ("uint8", 0, 255)
+    builder.input("x", dtype, [BATCH, *shape])
+    return Signal("x", layer.scale, low, high, shape)
+
+
+def _numpy(tensor: torch.Tensor) -> Array:
+    return tensor.detach().cpu().double().numpy()
+
+
+def _synapse(
+    builder: GraphBuilder, name: str, layer: qnn.QuantLinear | qnn.QuantConv2d, signal: Signal
+) -> Accumulator:
+    quantized = layer.quant_weight()
+    weights = quantized.int().cpu().numpy().astype(np.int8)
+    unit = np.broadcast_to(_numpy(quantized.scale).reshape(-1), (len(weights),)) * signal.unit
+    offset = np.zeros(len(weights)) if layer.bias is None else _numpy(layer.bias)
+    bound = accumulator_bound(weights.reshape(len(weights), -1), signal.low, signal.high)
+    binary = int(quantized.bit_width) == 1
+    operands = [signal.name, builder.constant(f"{name}.weight", pack_signs(weights) if binary else weights)]
+    fan_in = {"fan_in": int(weights[0].size)} if binary else {}
+    if isinstance(layer, qnn.QuantLinear):
+        builder.call("BinaryLinear" if binary else "Linear", f"{name}.synapse", operands, [f"{name}.a"], **fan_in)
+        return Accumulator(name, f"{name}.a", unit, offset, bound, (len(weights),))
+    strides, pads, shape = _conv_geometry(name, layer, signal.shape)
+    kernel = {"kernel": list(weights.shape)} if binary else {}
+    builder.call("BinaryConv2d" if binary else "Conv2d", f"{name}.synapse", operands, [f"{name}.a"],
+                 strides=strides, pads=pads, **fan_in, **kernel)
+    return Accumulator(name, f"{name}.a", unit, offset, bound, (len(weights), *shape))
+
+
+def _conv_geometry(
+    name: str, layer: nn.Conv2d, shape: tuple[int, ...]
+) -> tuple[list[int], list[int], tuple[int, int]]:
+    if layer.groups != 1 or tuple(layer.dilation) != (1, 1) or layer.padding_mode != "zeros" or isinstance(layer.padding, str):
+        raise ExportError(f"{name}: expected a Conv2d with groups=1, dilation=1 and numeric zero padding, got "
+                          f"groups={layer.groups}, dilation={layer.dilation}, padding={layer.padding!r} "
+                          f"({layer.padding_mode}); change the layer")
+    (kh, kw), (sh, sw), (ph, pw) = layer.kernel_size, layer.stride, layer.padding
+    _, height, width = shape
+    out = ((height + 2 * ph - kh) // sh + 1, (width + 2 * pw - kw) // sw + 1)
+    return [sh, sw], [ph, pw, ph, pw], out
+
+
+def _fold_norm(name: str, norm: nn.BatchNorm1d | nn.BatchNorm2d, pending: Accumulator | None) -> None:
+    """y = (x - mean)/sqrt(var + eps)*gamma + beta, folded into the accumulator's unit and offset."""
+    accumulator = _waiting(name, pending)
+    if norm.running_mean is None or norm.running_var is None:
+        raise ExportError(f"{name}: expected running statistics, got a norm without; use track_running_stats=True")
+    gain = 1.0 / np.sqrt(_numpy(norm.running_var) + norm.eps)
+    shift = np.zeros_like(gain)
+    if norm.affine:
+        gain, shift = gain * _numpy(norm.weight), _numpy(norm.bias)
+    accumulator.unit = accumulator.unit * gain
+    accumulator.offset = (accumulator.offset - _numpy(norm.running_mean)) * gain + shift
+
+
+def _rescale(builder: GraphBuilder, accumulator: Accumulator, unit: float, place: str) -> str:
+    """The accumulator in units of `unit`, as a node; returns the name of the current."""
+    layer = accumulator.layer
+    m, shift = multiplier(accumulator.unit / unit, accumulator.bound, place)
+    b = rounded(accumulator.offset / unit, place)
+    spatial = (-1, *[1] * (len(accumulator.shape) - 1))
+    operands = [
+        accumulator.name,
+        builder.constant(f"{layer}.M", m.reshape(spatial)),
+        builder.constant(f"{layer}.b", b.reshape(spatial)),
+    ]
+    builder.call("Rescale", f"{layer}.rescale", operands, [f"{layer}.I"], shift=shift)
+    return f"{layer}.I"
+
+
+def _per_step(builder: GraphBuilder, name: str, values: Array) -> str:
+    """A [1] constant, or the entry of a [T] table at the current time index."""
+    builder.constant(name, values)
+    if len(values) == 1:
+        return name
+    builder.onnx("Gather", f"{name}.at", [name, "t"], [f"{name}.now"])
+    return f"{name}.now"
+
+
+def _neuron(builder: GraphBuilder, name: str, neuron: QuantEMPF | LIF, accumulator: Accumulator) -> Signal:
+    theta = _numpy(neuron.theta_values())
+    if isinstance(neuron, LIF):
+        unit, spike_unit, high = float(theta.max()) / 2**LIF_FRACTION_BITS, 1.0, 1
+    else:
+        unit, spike_unit, high = neuron.scale / 2**EMPF_FRACTION_BITS, neuron.scale, 2**neuron.bits - 1
+    current = _rescale(builder, accumulator, unit, name)
+    threshold = _per_step(builder, f"{name}.theta", rounded(theta / unit, name))
+    spikes, shape = f"{name}.s", accumulator.shape
+    if isinstance(neuron, QuantEMPF) and neuron.parallel:
+        builder.call("ParallelEMPF", f"{name}.fire", [current, threshold], [spikes], k=EMPF_FRACTION_BITS, bits=neuron.bits)
+        return Signal(spikes, spike_unit, 0, high, shape)
+    leak = _per_step(builder, f"{name}.lam", rounded(_numpy(neuron.lam_values()) * Q15, name))
+    membrane = builder.state(f"{name}.v", shape)
+    inputs, outputs = [membrane, current, leak, threshold], [spikes, membrane + NEW]
+    if isinstance(neuron, LIF):
+        builder.call("LIF", f"{name}.fire", inputs, outputs)
+    else:
+        builder.call("EMPF", f"{name}.fire", inputs, outputs, k=EMPF_FRACTION_BITS, bits=neuron.bits)
+    return Signal(spikes, spike_unit, 0, high, shape)
+
+
+def _max_pool(builder: GraphBuilder, name: str, layer: nn.MaxPool2d, signal: Signal) -> Signal:
+    kernel = (layer.kernel_size,) * 2 if isinstance(layer.kernel_size, int) else tuple(layer.kernel_size)
+    stride = (layer.stride,) * 2 if isinstance(layer.stride, int) else tuple(layer.stride)
+    if layer.padding not in (0, (0, 0)) or layer.dilation not in (1, (1, 1)) or layer.ceil_mode:
+        raise ExportError(f"{name}: expected a MaxPool2d without padding, dilation and ceil_mode, got {layer}; change it")
+    builder.call("MaxPool2d", f"{name}.max", [signal.name], [f"{name}.s"], kernel_shape=list(kernel), strides=list(stride))
+    channels, *size = signal.shape
+    out = tuple((side - k) // s + 1 for side, k, s in zip(size, kernel, stride, strict=True))
+    return Signal(f"{name}.s", signal.unit, signal.low, signal.high, (channels, *out))
+
+
+def _flatten(builder: GraphBuilder, name: str, signal: Signal) -> Signal:
+    builder.onnx("Flatten", name, [signal.name], [f"{name}.s"], axis=1)
+    return Signal(f"{name}.s", signal.unit, signal.low, signal.high, (int(np.prod(signal.shape)),))
+
+
+def _readout(result: Lowered, name: str, layer: QuantReadout, signal: Signal, trainable: bool) -> None:
+    """Linear -> Rescale to 2^-10 nat -> LeakyIntegrate; trainable weights and bias become parameters."""
+    builder = result.builder
+    quantized = layer.quant_weight()
+    weights = quantized.int().cpu().numpy().astype(np.int8)
+    classes, fan_in = weights.shape
+    unit = float(_numpy(quantized.scale).reshape(-1)[0]) * signal.unit
+    offset = np.zeros(classes) if layer.bias is None else _numpy(layer.bias)
+    worst = np.full_like(weights, 127) if trainable else weights
+    bound = accumulator_bound(worst, signal.low, signal.high)
+    m, shift = multiplier(np.full(classes, unit * 2**LOGIT_BITS), bound, name)
+    bias = rounded(offset * 2**LOGIT_BITS, name)
+    keep = builder.param if trainable else builder.constant
+    operands = [signal.name, keep(f"{name}.weight", weights)]
+    builder.call("Linear", f"{name}.synapse", operands, [f"{name}.a"])
+    scaling = [f"{name}.a", builder.constant(f"{name}.M", m), keep(f"{name}.bias", bias)]
+    builder.call("Rescale", f"{name}.rescale", scaling, [f"{name}.I"], shift=shift)
+    result.leak = int(rounded(np.array(layer.leak * Q15), name))
+    leak = builder.constant(f"{name}.leak", np.array([result.leak], np.int32))
+    accumulator = builder.state(f"{name}.acc", (classes,))
+    builder.call("LeakyIntegrate", f"{name}.integrate", [accumulator, f"{name}.I", leak], ["y"])
+    builder.onnx("Identity", f"{name}.keep", ["y"], [accumulator + NEW])
+    builder.output("y", "int32", [BATCH, classes])
+    result.readout_unit, result.readout_input = unit, signal

@@ -1,0 +1,124 @@
+"""`export.onnx`: write the step, window and learning graphs of a quantized network, and its test vectors."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import onnx as onnx_format
+
+from edgesnn.errors import ExportError
+from edgesnn.export.bounds import prove
+from edgesnn.export.learn import COUNT, SCOPES, add_trace, learn_graph, learn_spec, trace_scale
+from edgesnn.export.lower import Lowered, lower
+from edgesnn.export.vectors import write_vectors
+from edgesnn.export.window import window as window_graph
+from edgesnn.models import Network
+from edgesnn.quant import QuantInput, check_calibrated
+from edgesnn.runtime.model import FORMAT, LearnSpec, Model
+
+
+def onnx(
+    qnet: Network,
+    directory: str | Path,
+    window: int | None = None,
+    learn: str | None = None,
+    *,
+    name: str | None = None,
+    rule: str = "",
+    learning_rate: float = 0.01,
+    seed: int = 1,
+) -> Model:
+    """Write `step.onnx`, `window.onnx`, `learn.onnx` (with `learn`) and `vectors.npz` into a folder.
+
+    Args:
+        qnet: a calibrated network from `edgesnn.quantize`.
+        directory: created if missing; graphs in it are replaced.
+        window: time steps of the parallel-time-step graph (default: those of the data).
+        learn: what the device may train: None or `readout`.
+        name: identifier of the model in generated C (default: the data's name).
+        rule: the rule it was trained with, recorded in the metadata.
+        learning_rate: of the real-valued readout weights; rounded to a power of two in integer units.
+        seed: of the stochastic rounding on the device.
+
+    Returns:
+        The exported folder.
+
+    Raises:
+        QuantizationError: the network is not quantized or not calibrated.
+        ExportError: a layer without an integer form, or an integer that could overflow.
+    """
+    check_calibrated(qnet)
+    if learn is not None and learn not in SCOPES:
+        raise ExportError(f"learn: expected one of {', '.join(SCOPES)}, or none, got {learn!r}; choose one of them")
+    steps = window or qnet.config["data"]["steps"]
+    if steps < 1:
+        raise ExportError(f"window: expected at least 1 time step, got {steps}; choose 1 or more")
+    lowered = lower(qnet, trainable_readout=learn is not None)
+    spec = None
+    if learn is not None:
+        scale = trace_scale(_readout_input(lowered), lowered.leak, lowered.steps if lowered.steps > 1 else steps)
+        add_trace(lowered, scale)
+        lowered.builder.tensors.append({"name": COUNT, "kind": "learner", "dtype": "int32", "shape": [1]})
+        spec = learn_spec(lowered, scale, learning_rate, seed)
+    metadata = _metadata(qnet, lowered, name or _identifier(qnet.config["data"]["name"]), rule, steps, spec)
+    step = lowered.builder.build("step", metadata, "One time step: input and states -> decision values and new states.")
+    prove(step)
+    sealed = {entry.key: entry.value for entry in step.metadata_props}
+
+    out = Path(directory)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "learn.onnx").unlink(missing_ok=True)
+    onnx_format.save_model(step, out / "step.onnx")
+    onnx_format.save_model(window_graph(step, steps), out / "window.onnx")
+    if spec is not None:
+        onnx_format.save_model(learn_graph(lowered, scale, spec, sealed), out / "learn.onnx")
+    model = Model.load(out)
+    write_vectors(model)
+    return model
+
+
+def _readout_input(lowered: Lowered) -> Any:
+    if lowered.readout_input is None:
+        raise ExportError("network: expected a readout as its last layer, got none; end it with layers.Readout")
+    return lowered.readout_input
+
+
+def _identifier(name: str) -> str:
+    """A C identifier from a data name."""
+    cleaned = re.sub(r"\W+", "_", Path(name).stem).strip("_").lower()
+    return cleaned if cleaned and not cleaned[0].isdigit() else f"model_{cleaned}"
+
+
+def _metadata(
+    qnet: Network, lowered: Lowered, name: str, rule: str, steps: int, spec: LearnSpec | None
+) -> dict[str, str]:
+    if re.fullmatch(r"[A-Za-z_]\w*", name) is None:
+        raise ExportError(f"name: expected a C identifier, got {name!r}; use letters, digits and underscores")
+    data = qnet.config["data"]
+    source = qnet.layers["input"]
+    assert isinstance(source, QuantInput)
+    entry = {
+        "shape": list(qnet.input_shape),
+        "dtype": "int8" if source.signed else "uint8",
+        "scale": source.scale,
+        "zero_point": 0,
+        "mean": data["mean"],
+        "std": data["std"],
+    }
+    values = {
+        "format": FORMAT,
+        "name": name,
+        "rule": rule,
+        "time_steps": str(steps),
+        "input": json.dumps(entry),
+        "frame": json.dumps(data["frame"]),
+        "rate_hz": str(data["rate_hz"] or 0),
+        "classes": json.dumps(data["classes"]),
+        "tensors": json.dumps(lowered.builder.tensors),
+        "learn": json.dumps(asdict(spec) if spec else None),
+    }
+    return {f"edgesnn.{key}": value for key, value in values.items()}

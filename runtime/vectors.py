@@ -1,0 +1,26 @@
+"""Random streams that exercise a model's whole range, for test vectors and verification."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edgesnn.runtime.model import Array, Model
+
+#: A period that shares no factor with layer widths, so that swapped blocks of data show.
+_PERIOD = 7
+
+
+def random_stream(model: Model, steps: int, seed: int) -> tuple[Array, Array]:
+    """Random frames [S, ...] over the whole input range, and labels [S] int32 (-1: no learning after this step).
+
+    Frames mix noise with a slow pattern of prime period, so that membranes both rest and saturate. Half of the steps are
+    labelled where the model learns.
+    """
+    generator = np.random.default_rng(seed)
+    limits = np.iinfo(model.input.dtype)
+    noise = generator.integers(limits.min, limits.max, (steps, *model.input.shape), endpoint=True)
+    gain = generator.permutation(_PERIOD)[np.arange(steps) % _PERIOD].reshape(-1, *[1] * len(model.input.shape))
+    frames = (noise * gain // (_PERIOD - 1)).astype(model.input.dtype)
+    labels = generator.integers(0, len(model.classes), steps, dtype=np.int32)
+    silent = generator.random(steps) < 0.5 if model.learn else np.full(steps, True)
+    return frames, np.where(silent, np.int32(-1), labels)

@@ -1,0 +1,158 @@
+"""Every backend against the reference evaluator, bit for bit, over streams with learning in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from edgesnn.errors import BackendError
+from edgesnn.runtime.backends import BACKENDS, open_session
+from edgesnn.runtime.graph import GraphSession
+from edgesnn.runtime.model import Array, Model
+from edgesnn.runtime.session import Session
+from edgesnn.runtime.vectors import random_stream
+
+#: Steps of each random stream; about half of them are learned from.
+STEPS, SEEDS = 300, (1, 2)
+
+
+@dataclass(frozen=True)
+class Check:
+    """One backend running one graph: how much was compared, and the first difference (None where all is equal)."""
+
+    backend: str
+    graph: str  # "step", "learn" or "window"
+    compared: int
+    difference: str | None
+
+    @property
+    def equal(self) -> bool:
+        return self.difference is None
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What the reference evaluator did: y [S, K] and the snapshots after each step and after its learning."""
+
+    frames: Array
+    labels: Array
+    y: Array
+    after_step: list[bytes]
+    after_learn: list[bytes]
+
+
+def verify(
+    directory: str | Path, backends: list[str] | None = None, board: str | None = None, steps: int = STEPS
+) -> list[Check]:
+    """Compare outputs and all persistent tensors after every step and every learning step.
+
+    Args:
+        directory: an exported folder.
+        backends: names to compare (default: all whose files are in the folder).
+        board: board of the `board` backend (default: the one the C package was exported for).
+        steps: steps of each of the random streams.
+
+    Raises:
+        BackendError: a named backend is unknown or cannot run here.
+        ModelError: the folder is not a valid export.
+    """
+    model = Model.load(directory)
+    names = backends if backends is not None else available(model)
+    unknown = [name for name in names if name not in BACKENDS]
+    if unknown:
+        raise BackendError(f"backends: expected some of {', '.join(BACKENDS)}, got {', '.join(unknown)}; drop or correct it")
+    streams = [_expected(model, steps, seed) for seed in SEEDS]
+    return [check for name in names for check in _checks(model, name, board, streams)]
+
+
+def available(model: Model) -> list[str]:
+    """The backends an exported folder has files for."""
+    names = ["reference", "ort"]
+    names += ["tvm"] if (model.path / "tvm").is_dir() else []
+    names += ["native", "board"] if (model.path / "c").is_dir() else []
+    return names
+
+
+def _checks(model: Model, backend: str, board: str | None, streams: list[Expected]) -> Iterator[Check]:
+    options = {"board": board} if backend == "board" and board else {}
+    with open_session(model.path, backend, **options) as session:
+        differences: dict[str, str | None] = {"step": None, "learn": None, "window": None}
+        for stream in streams:
+            session.reset()
+            session.restore(model.pack(model.factory))
+            _follow(session, stream, differences)
+            if isinstance(session, GraphSession):
+                _follow_windows(session, stream, differences)
+    total = sum(len(stream.frames) for stream in streams)
+    yield Check(backend, "step", total, differences["step"])
+    if model.learn is not None:
+        yield Check(backend, "learn", sum(int((stream.labels >= 0).sum()) for stream in streams), differences["learn"])
+    if isinstance(session, GraphSession):
+        yield Check(backend, "window", total // model.time_steps * model.time_steps, differences["window"])
+
+
+def _expected(model: Model, steps: int, seed: int) -> Expected:
+    frames, labels = random_stream(model, steps, seed)
+    y, after_step, after_learn = [], [], []
+    with open_session(model.path, "reference") as session:
+        for frame, label in zip(frames, labels, strict=True):
+            y.append(session.step(frame))
+            after_step.append(session.snapshot())
+            if label >= 0:
+                session.learn(int(label))
+            after_learn.append(session.snapshot())
+    return Expected(frames, labels, np.array(y), after_step, after_learn)
+
+
+def _follow(session: Session, stream: Expected, differences: dict[str, str | None]) -> None:
+    """Step and learn along a stream until the first difference."""
+    for t, (frame, label) in enumerate(zip(stream.frames, stream.labels, strict=True)):
+        y = session.step(frame)
+        found = _first("y", stream.y[t], y) or _first_tensor(session.model, stream.after_step[t], session.snapshot())
+        if found:
+            differences["step"] = differences["step"] or f"step {t}: {found}"
+            return
+        if label >= 0:
+            session.learn(int(label))
+            found = _first_tensor(session.model, stream.after_learn[t], session.snapshot())
+            if found:
+                differences["learn"] = differences["learn"] or f"step {t}: {found}"
+                return
+
+
+def _follow_windows(session: GraphSession, stream: Expected, differences: dict[str, str | None]) -> None:
+    """Windows of T steps, each from the reference's own state before it, with its parameters at that time."""
+    size = session.model.time_steps
+    with open_session(session.model.path, "reference") as steps:
+        for start in range(0, len(stream.frames) - size + 1, size):
+            before = stream.after_learn[start - 1] if start else session.model.pack(session.model.factory)
+            frames = stream.frames[start : start + size]
+            session.restore(before)
+            steps.restore(before)
+            y = session.window(frames)
+            expected = np.array([steps.step(frame) for frame in frames])
+            found = _first("y", expected, y) or _first_tensor(session.model, steps.snapshot(), session.snapshot())
+            if found:
+                differences["window"] = differences["window"] or f"window at step {start}: {found}"
+                return
+
+
+def _first_tensor(model: Model, expected: bytes, got: bytes) -> str | None:
+    if expected == got:
+        return None
+    left, right = model.unpack(expected), model.unpack(got)
+    return next(filter(None, (_first(name, left[name], right[name]) for name in left)), "padding between tensors")
+
+
+def _first(name: str, expected: Array, got: Array) -> str | None:
+    """Where two arrays differ first, and how."""
+    if expected.shape != got.shape:
+        return f"{name}: expected shape {expected.shape}, got {got.shape}"
+    where = np.argwhere(expected != got)
+    if not len(where):
+        return None
+    index = tuple(int(i) for i in where[0])
+    return f"{name}{list(index)}: expected {expected[index]}, got {got[index]} ({len(where)} of {expected.size} differ)"
