@@ -23,12 +23,12 @@ def available() -> list[str]:
     return sorted(path.stem for path in _FOLDER.glob("*.toml"))
 
 
-def load(id: str) -> Board:
+def load(board: str) -> Board:
     """The board with this id.
 
     Raises:
         BoardError: there is none, or its file is not valid.
     """
-    if id not in available():
-        raise BoardError(f"board: expected one of {', '.join(available())}, got {id!r}; choose one of them")
-    return parse(_FOLDER / f"{id}.toml")
+    if board not in available():
+        raise BoardError(f"board: expected one of {', '.join(available())}, got {board!r}; choose one of them")
+    return parse(_FOLDER / f"{board}.toml")

@@ -45,8 +45,10 @@ class Harness:
     def _request(self, operation: bytes, body: bytes = b"", reply_bytes: int = 0) -> bytes:
         status = _STATUS.unpack(self.emulator.call(operation + body, _STATUS.size))[0]
         if status != 0:
-            raise BackendError(f"board {self.emulator.firmware.board.id}: expected status 0 of request "
-                               f"{operation.decode()}, got {status} ({self.emulator.last_line()}); correct the call")
+            raise BackendError(
+                f"board {self.emulator.firmware.board.id}: expected status 0 of request "
+                f"{operation.decode()}, got {status} ({self.emulator.last_line()}); correct the call"
+            )
         return self.emulator.call(b"", reply_bytes) if reply_bytes else b""
 
     def info(self) -> Info:
@@ -98,8 +100,10 @@ class BoardSession(Session):
         got = (about.input_bytes, about.classes, about.snapshot_bytes)
         if got != want:
             self.close()
-            raise ModelError(f"{model.path / 'c'}: expected input bytes, classes, snapshot bytes {want}, got {got}; "
-                             "export the C package again")
+            raise ModelError(
+                f"{model.path / 'c'}: expected input bytes, classes, snapshot bytes {want}, got {got}; "
+                "export the C package again"
+            )
 
     def info(self) -> Info:
         """What the firmware says of itself, among it how deep the stack has been."""

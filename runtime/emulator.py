@@ -42,11 +42,15 @@ class Emulator:
         board = firmware.board
         if board.emulator is None:
             way = f"use {board.emulated_by}, which has the same core" if board.emulated_by else "use an emulated board"
-            raise BoardError(f"board {board.id}: expected a board with an emulator, got one of kind {board.kind}; {way}")
+            raise BoardError(
+                f"board {board.id}: expected a board with an emulator, got one of kind {board.kind}; {way}"
+            )
         program = shutil.which(board.emulator.program)
         if program is None:
-            raise BackendError(f"board {board.id}: expected the emulator {board.emulator.program}, found none; "
-                               f"apt-get install {board.emulator.package}")
+            raise BackendError(
+                f"board {board.id}: expected the emulator {board.emulator.program}, found none; "
+                f"apt-get install {board.emulator.package}"
+            )
         self.firmware = firmware
         self.timeout_s = timeout_s
         self._stderr = b""
@@ -58,17 +62,20 @@ class Emulator:
         self._requests = os.open(folder / _REQUESTS, os.O_RDWR | os.O_NONBLOCK)
         self._replies = os.open(folder / _REPLIES, os.O_RDONLY | os.O_NONBLOCK)
         files = ",".join(f"arg={word}" for word in ("firmware", _REQUESTS, _REPLIES))
-        self._process = subprocess.Popen(
-            [
-                program, "-machine", board.emulator.machine, *board.emulator.args, "-display", "none", "-monitor", "none",
-                "-serial", "none", "-semihosting-config", f"enable=on,target=native,{files}",
-                "-kernel", str(firmware.elf.resolve()), *args,
-            ],
-            cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-        )  # fmt: skip
-        assert self._process.stderr is not None
-        self._errors = self._process.stderr.fileno()
+        command = [
+            *(program, "-machine", board.emulator.machine, *board.emulator.args),
+            *("-display", "none", "-monitor", "none", "-serial", "none"),
+            *("-semihosting-config", f"enable=on,target=native,{files}"),
+            *("-kernel", str(firmware.elf.resolve()), *args),
+        ]
+        self._errors, stderr = os.pipe()
         os.set_blocking(self._errors, False)
+        try:
+            self._process = subprocess.Popen(
+                command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr
+            )
+        finally:
+            os.close(stderr)  # the emulator's copy is the only one, so that its end is the end of the pipe
 
     def call(self, request: bytes, reply_bytes: int) -> bytes:
         """Send a request and wait for `reply_bytes` of reply.
@@ -76,6 +83,10 @@ class Emulator:
         Raises:
             BackendError: the firmware stopped, or did not reply in time; the session is over then.
         """
+        if self._folder is None:
+            raise BackendError(
+                f"board {self.firmware.board.id}: expected an open session, got a closed one; open a new one"
+            )
         deadline = time.monotonic() + self.timeout_s  # renewed whenever bytes arrive
         unsent, received = memoryview(request), bytearray()
         poll = select.poll()
@@ -134,8 +145,10 @@ class Emulator:
         self._process.wait()
         board, line = self.firmware.board.id, self.last_line()
         self.close()
-        return BackendError(f"board {board}: expected a reply, got none: {what} ({line}); open a new session, and "
-                            "verify the model with the backend `native`")
+        return BackendError(
+            f"board {board}: expected a reply, got none: {what} ({line}); open a new session, and "
+            "verify the model with the backend `native`"
+        )
 
     def close(self, quit_request: bytes = b"") -> None:
         """End the process: politely if a quit request is given, else at once. May be called again."""
@@ -150,10 +163,8 @@ class Emulator:
         finally:
             self._process.kill()
             self._process.wait()
-            assert self._process.stderr is not None
-            self._process.stderr.close()
-            os.close(self._requests)
-            os.close(self._replies)
+            for fd in (self._requests, self._replies, self._errors):
+                os.close(fd)
             self._folder.cleanup()
             self._folder = None
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import os
+import re
 import string
 import subprocess
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from elftools.elf.elffile import ELFFile
-from elftools.elf.sections import SymbolTableSection
-
 from edgesnn.boards import SUPPORT, Board
+from edgesnn.boards.schema import Memory
 from edgesnn.errors import BackendError, BoardError, BudgetError, ModelError
 
 #: RAM set aside for the stack, at the start of RAM so that an overflow leaves RAM.
@@ -27,6 +27,7 @@ _FLAGS = (
     "-Wl,--gc-sections", "-Wl,-e,Reset_Handler",
 )  # fmt: skip
 _SUPPORT_SOURCES = ("harness.c", "semihost.c")
+_FULL = re.compile(r"is full|will not fit in region|overflowed by")  # the script's words and the linker's
 _HEAP = frozenset({"malloc", "calloc", "realloc", "free", "sbrk", "_sbrk", "aligned_alloc", "_malloc_r", "_free_r"})
 
 
@@ -37,7 +38,6 @@ class Symbol:
     name: str
     address: int
     nbytes: int
-    section: str
 
 
 @dataclass(frozen=True)
@@ -77,40 +77,33 @@ def _package(folder: Path) -> _Package:
     names = sorted(path.stem for path in folder.glob("*.c") if path.with_suffix(".h").is_file())
     runtime = folder / "esnn"
     if len(names) != 1 or not runtime.is_dir():
-        raise ModelError(f"{folder}: expected one generated model NAME.c with NAME.h, and the runtime in esnn/, got "
-                         f"{', '.join(names) or 'no model'}; run `edgesnn export ... --format c` again")
+        raise ModelError(
+            f"{folder}: expected one generated model NAME.c with NAME.h, and the runtime in esnn/, got "
+            f"{', '.join(names) or 'no model'}; run `edgesnn export ... --format c` again"
+        )
     sources = (folder / f"{names[0]}.c", *sorted(runtime.rglob("*.c")))
     headers = (*sorted(folder.glob("*.h")), *sorted(runtime.rglob("*.h")))
     return _Package(folder, names[0], sources, headers)
 
 
-def _digest(package: _Package, board: Board, flags: list[str]) -> str:
-    """SHA-256 over everything the program depends on."""
-    digest = hashlib.sha256()
-    support = sorted(path for path in SUPPORT.iterdir() if path.is_file())
-    for path in (*package.sources, *package.headers, *support):
+def _digest(files: Iterable[Path], words: Iterable[str]) -> str:
+    """SHA-256 over everything a program depends on."""
+    digest = hashlib.sha256("\0".join(words).encode())
+    for path in files:
         data = path.read_bytes()
         digest.update(f"{path.name} {len(data)}\n".encode() + data)
-    digest.update("\n".join([board.model_dump_json(), *flags, _zig_version()]).encode())
     return digest.hexdigest()
 
 
-def _zig_version() -> str:
-    if find_spec("ziglang") is None:
-        raise BackendError("firmware: expected the cross compiler of the Python package ziglang, found none; "
-                           "pip install edgesnn[mcu]")
-    from importlib.metadata import version
-
-    return version("ziglang")
-
-
-def _linker_script(board: Board) -> str:
-    assert board.flash is not None and board.ram is not None
+def _linker_script(flash: Memory, ram: Memory) -> str:
     template = string.Template((SUPPORT / "firmware.ld.in").read_text(encoding="utf-8"))
     return template.substitute(
-        flash_origin=hex(board.flash.origin), flash_bytes=board.flash.bytes,
-        ram_origin=hex(board.ram.origin), ram_bytes=board.ram.bytes, stack_bytes=STACK_BYTES,
-    )  # fmt: skip
+        flash_origin=hex(flash.origin),
+        flash_bytes=flash.bytes,
+        ram_origin=hex(ram.origin),
+        ram_bytes=ram.bytes,
+        stack_bytes=STACK_BYTES,
+    )
 
 
 def build(model_c_dir: str | Path, board: Board) -> Firmware:
@@ -129,45 +122,64 @@ def build(model_c_dir: str | Path, board: Board) -> Firmware:
         BudgetError: the program does not fit the board.
         BackendError: ziglang is not installed.
     """
-    if board.toolchain is None:
-        raise BoardError(f"board {board.id}: expected a board with a toolchain, got one of kind {board.kind}; "
-                         "use the backend `native` for this machine")
+    if board.toolchain is None or board.flash is None or board.ram is None:
+        raise BoardError(
+            f"board {board.id}: expected a board with a toolchain, got one of kind {board.kind}; "
+            "use the backend `native` for this machine"
+        )
+    for needed in ("ziglang", "elftools"):
+        if find_spec(needed) is None:
+            raise BackendError(
+                f"firmware: expected the Python package that holds {needed}, found none; pip install edgesnn[mcu]"
+            )
     package = _package(Path(model_c_dir))
     chain = board.toolchain
     flags = [
-        "-target", chain.target, f"-mcpu={chain.cpu}", *chain.flags, *_FLAGS,
-        f'-DMODEL_HEADER="{package.name}.h"', f"-DMODEL={package.name}_model",
+        *("-target", chain.target, f"-mcpu={chain.cpu}", *chain.flags, *_FLAGS),
+        f'-DMODEL_HEADER="{package.name}.h"',
+        f"-DMODEL={package.name}_model",
         f"-DMODEL_CONSTANT(x)={package.name.upper()}_##x",
-    ]  # fmt: skip
-    folder = package.folder / "build" / f"{board.id}-{_digest(package, board, flags)[:16]}"
-    elf = folder / "firmware.elf"
+    ]
+    sources = (*package.sources, *(SUPPORT / name for name in (*_SUPPORT_SOURCES, chain.startup)))
+    headers = (*package.headers, *sorted(SUPPORT.glob("*.h")))
+    script = _linker_script(board.flash, board.ram)
+    digest = _digest((*sources, *headers), [script, *flags, version("ziglang")])
+    elf = package.folder / "build" / f"{board.id}-{digest[:16]}" / "firmware.elf"
     if not elf.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        _compile(package, board, flags, elf)
+        command = [*flags, *(f"-I{folder}" for folder in sorted({path.parent for path in headers})), *map(str, sources)]
+        try:
+            elf.parent.mkdir(parents=True, exist_ok=True)
+            with TemporaryDirectory(dir=elf.parent) as scratch:
+                _link(package.name, board, command, script, Path(scratch)).replace(elf)  # atomic: others may build too
+        except OSError as error:
+            raise BackendError(
+                f"{elf.parent}: expected to build firmware there, got {error}; check the permissions"
+            ) from None
     return _measure(elf, board, package.name)
 
 
-def _compile(package: _Package, board: Board, flags: list[str], elf: Path) -> None:
-    assert board.toolchain is not None
-    includes = sorted({header.parent for header in package.headers} | {SUPPORT})
-    support = [SUPPORT / name for name in (*_SUPPORT_SOURCES, board.toolchain.startup)]
-    with TemporaryDirectory(dir=elf.parent) as scratch:
-        script, out = Path(scratch) / "firmware.ld", Path(scratch) / "firmware.elf"
-        script.write_text(_linker_script(board), encoding="utf-8")
-        command = [
-            sys.executable, "-m", "ziglang", "cc", *flags, *(f"-I{path}" for path in includes),
-            *map(str, (*package.sources, *support)), f"-Wl,-T,{script}", "-o", str(out),
-        ]  # fmt: skip
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            lines = [line for line in done.stderr.splitlines() if "error" in line or "is full" in line]
-            line = (lines or done.stderr.splitlines() or ["no message"])[0]
-            if "is full" in line or "will not fit" in line:
-                raise BudgetError(f"{package.name} on {board.id}: expected at most {board.flash_bytes} bytes of flash and "
-                                  f"{board.ram_bytes} of RAM, got more ({line.strip()}); use a smaller model or board")
-            raise ModelError(f"{package.folder}: expected C that compiles for {board.id}, got: {line.strip()}; "
-                             "export again with this version")
-        os.replace(out, elf)
+def _link(name: str, board: Board, command: list[str], script: str, scratch: Path) -> Path:
+    """Run the cross compiler; the linked program."""
+    (scratch / "firmware.ld").write_text(script, encoding="utf-8")
+    program = scratch / "firmware.elf"
+    command = [
+        *(sys.executable, "-m", "ziglang", "cc"),
+        *command,
+        f"-Wl,-T,{scratch / 'firmware.ld'}",
+        "-o",
+        str(program),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode == 0:
+        return program
+    lines = done.stderr.splitlines() or ["no message"]
+    line = next((line for line in lines if "error" in line), lines[0]).strip()
+    if _FULL.search(line):
+        raise BudgetError(
+            f"{name} on {board.id}: expected at most {board.flash_bytes} bytes of flash and {board.ram_bytes} bytes of "
+            f"RAM with {STACK_BYTES} of stack, got more ({line}); use a smaller model or another board"
+        )
+    raise ModelError(f"{name}: expected C that compiles for {board.id}, got: {line}; export again with this version")
 
 
 def _measure(elf: Path, board: Board, name: str) -> Firmware:
@@ -176,23 +188,33 @@ def _measure(elf: Path, board: Board, name: str) -> Firmware:
     Raises:
         ModelError: the program holds a heap function.
     """
+    from elftools.elf.elffile import ELFFile  # here, not above: the package comes with the extra `mcu`
+    from elftools.elf.sections import SymbolTableSection
+
     with elf.open("rb") as file:
         image = ELFFile(file)
-        sections = list(image.iter_sections())
-        segments = [s for s in image.iter_segments() if s["p_type"] == "PT_LOAD"]
-        flash_bytes = sum(s["p_filesz"] for s in segments)
-        sizes = {s.name: s["sh_size"] for s in sections}
-        table = next(s for s in sections if isinstance(s, SymbolTableSection))
-        functions, variables = [], []
-        for symbol in table.iter_symbols():
-            kind, index = symbol["st_info"]["type"], symbol["st_shndx"]
-            if symbol.name in _HEAP:
-                raise ModelError(f"{elf}: expected no heap, got the symbol {symbol.name}; export again")
-            if kind == "STT_FUNC" and isinstance(index, int):  # bit 0 of a Thumb address is not part of it
-                functions.append(Symbol(symbol.name, symbol["st_value"] & ~1, symbol["st_size"], sections[index].name))
-            elif kind == "STT_OBJECT" and isinstance(index, int):
-                variables.append(Symbol(symbol.name, symbol["st_value"], symbol["st_size"], sections[index].name))
+        sections = {section.name: section["sh_size"] for section in image.iter_sections()}
+        flash_bytes = sum(s["p_filesz"] for s in image.iter_segments() if s["p_type"] == "PT_LOAD")
+        tables = [section for section in image.iter_sections() if isinstance(section, SymbolTableSection)]
+        symbols = [symbol for table in tables for symbol in table.iter_symbols()]
+    heap = sorted(_HEAP & {symbol.name for symbol in symbols})
+    if heap:
+        raise ModelError(f"{elf}: expected a program without a heap, got {', '.join(heap)}; export again")
+    found: dict[str, dict[int, Symbol]] = {"STT_FUNC": {}, "STT_OBJECT": {}}
+    # Aliases share an address: of their names, the last in this order stands, a plain global one.
+    for symbol in sorted(symbols, key=lambda s: (s["st_info"]["bind"] == "STB_GLOBAL", "." not in s.name, s.name)):
+        kind = symbol["st_info"]["type"]
+        if kind in found and symbol["st_size"] > 0:
+            address = symbol["st_value"] & ~1 if kind == "STT_FUNC" else symbol["st_value"]  # bit 0 says Thumb
+            found[kind][address] = Symbol(symbol.name, address, symbol["st_size"])
+    functions, variables = (tuple(found[kind][address] for address in sorted(found[kind])) for kind in found)
     return Firmware(
-        elf, board, name, flash_bytes, sizes.get(".data", 0) + sizes.get(".bss", 0), sizes[".stack"],
-        tuple(sorted(functions, key=lambda f: f.address)), tuple(sorted(variables, key=lambda v: v.address)),
-    )  # fmt: skip
+        elf=elf,
+        board=board,
+        model_name=name,
+        flash_bytes=flash_bytes,
+        ram_bytes=sections[".data"] + sections[".bss"],
+        stack_bytes=sections[".stack"],
+        functions=functions,
+        variables=variables,
+    )

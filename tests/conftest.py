@@ -1,7 +1,44 @@
-"""Settings of every test run."""
+"""Settings of every test run, and the fixtures that need tools of the system."""
 
+import os
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
 from hypothesis import settings
+
+import edgesnn.runtime
+from edgesnn import boards
 
 # A slow machine is not a wrong result; and the same examples every time make a red run repeatable.
 settings.register_profile("edgesnn", deadline=None, derandomize=True)
 settings.load_profile("edgesnn")
+
+
+@pytest.fixture(scope="session")
+def emulator() -> str:
+    """The id of an emulated board that runs here. A missing tool skips the test; under CI=true it fails."""
+    board = "mps2-an386"
+    run = boards.load(board).emulator
+    missing = []
+    if run is not None and shutil.which(run.program) is None:
+        missing.append(f"the emulator {run.program} (apt-get install {run.package})")
+    if find_spec("ziglang") is None or find_spec("elftools") is None:
+        missing.append("the cross compiler (pip install edgesnn[mcu])")
+    if missing:
+        stop = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
+        stop(f"needs {' and '.join(missing)}")
+    return board
+
+
+@pytest.fixture(scope="session")
+def fake_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder `c/` as `edgesnn.export.c` writes it, holding tests/boards/fake; copy it before a change."""
+    folder = tmp_path_factory.mktemp("model") / "c"
+    shutil.copytree(Path(__file__).parent / "boards" / "fake", folder)
+    runtime = Path(edgesnn.runtime.__file__).parent / "c"
+    (folder / "esnn").mkdir()
+    for path in (*runtime.glob("include/*.h"), *runtime.glob("src/*")):
+        shutil.copy(path, folder / "esnn")
+    return folder

@@ -1,0 +1,220 @@
+"""A session on an emulated board: right when it works, quick to say so when it does not."""
+
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgesnn import boards
+from edgesnn.errors import BackendError, BoardError, ModelError
+from edgesnn.runtime.board import BoardSession, Harness
+from edgesnn.runtime.firmware import Firmware, build
+from edgesnn.runtime.model import Model
+
+EMULATED = [board for board in boards.available() if boards.load(board).emulator]
+HANG, FAULT, DEEP = 250, 251, 252
+
+pytestmark = pytest.mark.usefixtures("emulator")
+
+
+@pytest.fixture(scope="module")
+def firmware(fake_package: Path, emulator: str) -> Firmware:
+    return build(fake_package, boards.load(emulator))
+
+
+def frame(*values: int) -> bytes:
+    return bytes(values).ljust(5, b"\0")
+
+
+def failure(harness: Harness, x: bytes) -> str:
+    with pytest.raises(BackendError) as caught:
+        harness.step(x)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("board", EMULATED)
+def test_protocol_on_every_emulated_board(fake_package: Path, board: str) -> None:
+    harness = Harness(build(fake_package, boards.load(board)))
+    about = harness.about
+    assert (about.abi, about.arena_bytes, about.input_bytes, about.classes, about.snapshot_bytes) == (1, 64, 5, 3, 12)
+    assert np.frombuffer(harness.step(frame(1, 2, 3, 4, 5)), "<i4").tolist() == [1, 15, 0]
+    harness.learn(2)
+    assert np.frombuffer(harness.step(frame(0, 0, 0, 0, 200)), "<i4").tolist() == [2, 215, 2]
+    before = harness.snapshot()
+    assert np.frombuffer(before, "<i4").tolist() == [2, 215, 2]
+    harness.reset()
+    assert np.frombuffer(harness.snapshot(), "<i4").tolist() == [0, 0, 2]
+    harness.restore(before)
+    assert harness.snapshot() == before
+    harness.close()
+    harness.close()
+
+
+@pytest.fixture(scope="module")
+def running(firmware: Firmware) -> Iterator[Harness]:
+    harness = Harness(firmware)
+    yield harness
+    harness.close()
+
+
+@given(st.lists(st.one_of(st.binary(min_size=5, max_size=5), st.integers(0, 2), st.none()), max_size=30))
+def test_any_sequence_of_requests(running: Harness, requests: list[bytes | int | None]) -> None:
+    running.restore(bytes(12))
+    steps, total, label = 0, 0, 0
+    for request in requests:
+        if request is None:
+            running.reset()
+            steps, total = 0, 0
+        elif isinstance(request, int):
+            running.learn(request)
+            label = request
+        elif request[0] < HANG:
+            steps, total = steps + 1, total + sum(request)
+            assert np.frombuffer(running.step(request), "<i4").tolist() == [steps, total, label]
+        assert np.frombuffer(running.snapshot(), "<i4").tolist() == [steps, total, label]
+
+
+def test_a_status_of_the_model_becomes_its_text(running: Harness) -> None:
+    for _ in range(3):
+        with pytest.raises(BackendError, match="the label is not a class"):
+            running.learn(3)
+    running.learn(1)
+
+
+def test_stack_is_measured(firmware: Firmware) -> None:
+    harness = Harness(firmware)
+    used = []
+    for depth in (0, 10, 20, 30):
+        harness.step(frame(DEEP, depth))
+        used.append(harness.info().stack_used_bytes)
+    harness.close()
+    assert 0 < used[0] < 1024
+    assert used[1] - used[0] >= 10 * 128
+    assert used[3] - used[2] == used[2] - used[1]
+
+
+@pytest.mark.parametrize(("trouble", "said"), [((FAULT,), "fault"), ((DEEP, 255), "stack overflow")])
+def test_a_crash_is_told_at_once(firmware: Firmware, trouble: tuple[int, ...], said: str) -> None:
+    harness = Harness(firmware)
+    start = time.monotonic()
+    message = failure(harness, frame(*trouble))
+    assert time.monotonic() - start < 5
+    assert said in message
+    assert "mps2-an386" in message
+
+
+def test_a_hang_ends_after_the_timeout(firmware: Firmware) -> None:
+    harness = Harness(firmware, timeout_s=0.5)
+    assert "0.5 s" in failure(harness, frame(HANG))
+
+
+def test_a_closed_harness_says_so(firmware: Firmware) -> None:
+    harness = Harness(firmware)
+    harness.close()
+    assert "closed" in failure(harness, frame(1))
+
+
+def test_large_replies_and_requests_do_not_deadlock(fake_package: Path, tmp_path: Path, emulator: str) -> None:
+    bytes_ = 300_000  # several times what a pipe holds
+    package = Path(shutil.copytree(fake_package, tmp_path / "c", ignore=shutil.ignore_patterns("build")))
+    for name, old, new in (("fake.h", "_BYTES 64", f"_BYTES {bytes_}"), ("fake.c", "BYTES, 12,", f"BYTES, {bytes_},")):
+        text = (package / name).read_text(encoding="utf-8")
+        assert text.count(old) == 1
+        (package / name).write_text(text.replace(old, new), encoding="utf-8")
+    harness = Harness(build(package, boards.load(emulator)))
+    data = np.random.default_rng(0).bytes(bytes_)
+    harness.restore(data)
+    assert harness.snapshot() == data
+    harness.close()
+
+
+def test_nothing_is_left_behind(firmware: Firmware, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    fds = len(list(Path("/proc/self/fd").iterdir()))
+    for trouble in (None, FAULT):
+        harness = Harness(firmware)
+        process = harness.emulator._process
+        if trouble is None:
+            harness.close()
+            assert process.returncode == 0
+        else:
+            failure(harness, frame(trouble))
+        assert process.poll() is not None
+    assert len(list(Path("/proc/self/fd").iterdir())) == fds
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_emulator(firmware: Firmware, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(BackendError, match="apt-get install qemu-system-arm"):
+        Harness(firmware)
+
+
+def test_emulator_that_does_not_start(firmware: Firmware) -> None:
+    with pytest.raises(BackendError, match="no-such-option"):
+        Harness(firmware, args=["-no-such-option"])
+
+
+def test_board_without_emulator(firmware: Firmware) -> None:
+    board = firmware.board.model_copy(update={"emulator": None, "emulated_by": "mps2-an386", "id": "real"})
+    with pytest.raises(BoardError, match="use mps2-an386"):
+        Harness(replace(firmware, board=board))
+
+
+@pytest.fixture
+def model(fake_package: Path) -> Model:
+    """The exported folder around the fake package, with the metadata a step graph would carry."""
+    meta = {
+        "format": "1", "name": "fake", "rule": "sltt", "time_steps": "4", "rate_hz": "50.0", "source_hash": "0" * 64,
+        "classes": json.dumps(["a", "b", "c"]), "frame": "null",
+        "input": json.dumps({"shape": [5], "dtype": "uint8", "scale": 1.0, "zero_point": 0, "mean": [0], "std": [1]}),
+        "learn": json.dumps({"scope": "readout", "weight_shift": 8, "bias_shift": 8, "seed": 0}),
+        "tensors": json.dumps([
+            {"name": "seen", "kind": "state", "dtype": "int32", "shape": [2]},
+            {"name": "learn.label", "kind": "learner", "dtype": "int32", "shape": [1]},
+        ]),
+    }  # fmt: skip
+    graph = onnx.helper.make_graph([], "step", [], [])
+    proto = onnx.helper.make_model(graph)
+    onnx.helper.set_model_props(proto, {f"edgesnn.{key}": value for key, value in meta.items()})
+    return Model(fake_package.parent, proto)
+
+
+def test_session(model: Model, emulator: str, tmp_path: Path) -> None:
+    with BoardSession(model, emulator) as session:
+        y = session.step(np.arange(5, dtype=np.uint8))
+        assert (y.dtype, y.tolist()) == (np.int32, [1, 10, 0])
+        session.learn(2)
+        assert {name: value.tolist() for name, value in session.tensors().items()} == {
+            "seen": [1, 10],
+            "learn.label": [2],
+        }
+        session.save(tmp_path / "user.state")
+        session.reset()
+        assert session.step(np.ones(5, np.uint8)).tolist() == [1, 5, 2]
+        assert session.info().stack_used_bytes > 0
+    with BoardSession(model, emulator) as session:
+        session.load(tmp_path / "user.state")
+        assert session.step(np.zeros(5, np.uint8)).tolist() == [2, 10, 2]
+
+
+def test_session_of_another_model(model: Model, emulator: str) -> None:
+    model.classes.append("d")
+    with pytest.raises(ModelError, match="expected input bytes, classes"):
+        BoardSession(model, emulator)
+
+
+def test_session_on_a_board_nothing_emulates(model: Model, emulator: str) -> None:
+    with pytest.raises(BoardError, match="native"):
+        BoardSession(model, "host")
+    with pytest.raises(BoardError, match="expected one of"):
+        BoardSession(model, "unknown")
