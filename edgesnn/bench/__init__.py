@@ -7,7 +7,7 @@ A benchmark is a function in a module of `edgesnn.bench.cases`:
         ...
         return Measured({"steps_per_s": 12345.0}, rows=[{"backend": "ort", "steps_per_s": 12345.0}])
 
-`edgesnn bench mlp-host --json FILE` then runs it and writes its figures with the machine and the versions they hold for.
+`edgesnn bench mlp-host --json FILE` then runs it and writes its figures, with the machine and versions they hold for.
 """
 
 from edgesnn.bench.harness import ALL, available, run, select, write

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from markupsafe import Markup, escape
 
@@ -74,7 +75,7 @@ def bars(rows: Sequence[tuple[str, float, str]], limit: float | None = None, css
 
 
 def heatmap(labels: Sequence[str], matrix: Sequence[Sequence[int]]) -> Markup:
-    """Confusion matrix: rows are true classes, columns decisions; a cell shows its count, shaded by its share of the row."""
+    """Confusion matrix: rows are true classes, columns decisions; a cell is shaded by its share of the row."""
     cell_w, cell_h, left, top = 74, 30, 150, 34
     width, height = left + cell_w * len(labels) + 70, top + cell_h * len(labels) + 8
     parts = [Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="confusion matrix">').format(width, height)]
@@ -130,6 +131,6 @@ def _spread(ys: Sequence[float], gap: float) -> list[float]:
     """Moves labels apart, downwards in order of height, so that no two overlap."""
     placed = list(ys)
     order = sorted(range(len(ys)), key=lambda at: ys[at])
-    for above, below in zip(order, order[1:], strict=False):
+    for above, below in pairwise(order):
         placed[below] = max(placed[below], placed[above] + gap)
     return placed

@@ -1,0 +1,49 @@
+"""`edgesnn export`: from a quantized run to what a device runs."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgesnn.cli.console import out, size, table
+
+
+class Format(StrEnum):
+    """What is written beside the ONNX graphs, which every other format is made from."""
+
+    ONNX = "onnx"
+    TVM = "tvm"
+    C = "c"
+
+
+class Scope(StrEnum):
+    """What the device may learn."""
+
+    NONE = "none"
+    READOUT = "readout"
+
+
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder written by `edgesnn quantize`.")],
+    folder: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Folder to write.")],
+    kind: Annotated[Format, typer.Option("--format", help="What to write beside the ONNX graphs.")] = Format.ONNX,
+    board: Annotated[str, typer.Option(metavar="ID", help="Board of the C package; see `edgesnn boards`.")] = "host",
+    learn: Annotated[Scope, typer.Option(help="What the device may learn.")] = Scope.READOUT,
+    window: Annotated[int, typer.Option(min=1, metavar="T", help="Time steps of window.onnx.")] = 4,
+) -> None:
+    """Export integer ONNX graphs and, where asked for, compiled libraries or a C package that fits a board."""
+    from edgesnn import export as exporter
+    from edgesnn import runs
+
+    network = runs.load_run(run).net
+    exporter.onnx(network, folder, window=window, learn=None if learn is Scope.NONE else learn.value)
+    if kind is Format.TVM:
+        exporter.tvm(folder)
+    elif kind is Format.C:
+        exporter.c(folder, board=board)
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    out.print(table(("file", "size"), ((str(p.relative_to(folder)), size(p.stat().st_size)) for p in files), numbers=1))
+    out.print(f"wrote {folder}; next: edgesnn verify {folder}")
