@@ -34,14 +34,25 @@ class Check:
 
 
 @dataclass(frozen=True)
+class Window:
+    """T steps without learning from a state in the middle of a stream: y [T, K] and the snapshot after them."""
+
+    start: int
+    before: bytes
+    y: Array
+    after: bytes
+
+
+@dataclass(frozen=True)
 class Expected:
-    """What the reference evaluator did: y [S, K] and the snapshots after each step and after its learning."""
+    """What the reference evaluator did with a stream: y [S, K] and the snapshots after each step and after its learning."""
 
     frames: Array
     labels: Array
     y: Array
     after_step: list[bytes]
     after_learn: list[bytes]
+    windows: list[Window]
 
 
 def verify(
@@ -91,7 +102,7 @@ def _checks(model: Model, backend: str, board: str | None, streams: list[Expecte
     if model.learn is not None:
         yield Check(backend, "learn", sum(int((stream.labels >= 0).sum()) for stream in streams), differences["learn"])
     if isinstance(session, GraphSession):
-        yield Check(backend, "window", total // model.time_steps * model.time_steps, differences["window"])
+        yield Check(backend, "window", sum(len(w.y) for s in streams for w in s.windows), differences["window"])
 
 
 def _expected(model: Model, steps: int, seed: int) -> Expected:
@@ -104,7 +115,16 @@ def _expected(model: Model, steps: int, seed: int) -> Expected:
             if label >= 0:
                 session.learn(int(label))
             after_learn.append(session.snapshot())
-    return Expected(frames, labels, np.array(y), after_step, after_learn)
+        before = [model.pack(model.factory), *after_learn]
+        size = model.time_steps
+        windows = [_window(session, start, before[start], frames[start : start + size])
+                   for start in range(0, steps - size + 1, size)]
+    return Expected(frames, labels, np.array(y), after_step, after_learn, windows)
+
+
+def _window(session: Session, start: int, before: bytes, frames: Array) -> Window:
+    session.restore(before)
+    return Window(start, before, np.array([session.step(frame) for frame in frames]), session.snapshot())
 
 
 def _follow(session: Session, stream: Expected, differences: dict[str, str | None]) -> None:
@@ -124,20 +144,13 @@ def _follow(session: Session, stream: Expected, differences: dict[str, str | Non
 
 
 def _follow_windows(session: GraphSession, stream: Expected, differences: dict[str, str | None]) -> None:
-    """Windows of T steps, each from the reference's own state before it, with its parameters at that time."""
-    size = session.model.time_steps
-    with open_session(session.model.path, "reference") as steps:
-        for start in range(0, len(stream.frames) - size + 1, size):
-            before = stream.after_learn[start - 1] if start else session.model.pack(session.model.factory)
-            frames = stream.frames[start : start + size]
-            session.restore(before)
-            steps.restore(before)
-            y = session.window(frames)
-            expected = np.array([steps.step(frame) for frame in frames])
-            found = _first("y", expected, y) or _first_tensor(session.model, steps.snapshot(), session.snapshot())
-            if found:
-                differences["window"] = differences["window"] or f"window at step {start}: {found}"
-                return
+    for window in stream.windows:
+        session.restore(window.before)
+        y = session.window(stream.frames[window.start : window.start + len(window.y)])
+        found = _first("y", window.y, y) or _first_tensor(session.model, window.after, session.snapshot())
+        if found:
+            differences["window"] = differences["window"] or f"window at step {window.start}: {found}"
+            return
 
 
 def _first_tensor(model: Model, expected: bytes, got: bytes) -> str | None:
