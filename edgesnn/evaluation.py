@@ -10,7 +10,6 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from edgesnn.data import Dataset
-from edgesnn.errors import DataError
 from edgesnn.layers import leaky_integrate
 from edgesnn.models import Network
 
@@ -54,12 +53,9 @@ def evaluate(
     """
     training = net.training
     net.eval()
-    total: Evaluation | None = None
+    total = Evaluation(np.zeros((net.classes, net.classes), np.int64))
     with torch.no_grad():
         for x, y in data.evaluation_batches(split, steps, continuous):
-            part = score(leaky_integrate(net.readout, net(x)), y)
-            total = part if total is None else total + part
+            total += score(leaky_integrate(net.readout, net(x)), y)
     net.train(training)
-    if total is None:
-        raise DataError(f"data '{data.name}': the split '{split}' is empty")
     return total

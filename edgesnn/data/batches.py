@@ -27,6 +27,8 @@ def training_batches(data: Dataset, steps: int, batch_size: int, generator: torc
 
 def evaluation_batches(data: Dataset, split: str, steps: int | None, continuous: bool) -> Iterator[Batch]:
     part = data.split(split)
+    if not len(part):
+        raise DataError(f"data '{data.name}': the split '{split}' is empty")
     if isinstance(part, Images):
         if continuous:
             raise DataError(f"data '{data.name}': continuous evaluation needs a stream, these are images")

@@ -43,7 +43,8 @@ def test_conv_keeps_padding_and_one_scale_per_output_channel():
     conv = BinaryConv2d(2, 3, 3, padding=1, bias=False)
     x = torch.rand(1, 2, 5, 5)
     expected = torch.nn.functional.conv2d(x, binarize(conv.weight), padding=1)
-    assert torch.equal(conv(x), expected) and conv(x).shape == (1, 3, 5, 5)
+    assert torch.equal(conv(x), expected)
+    assert conv(x).shape == (1, 3, 5, 5)
     assert all(len(w.abs().unique()) == 1 for w in binarize(conv.weight))
 
 

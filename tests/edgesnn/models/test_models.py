@@ -31,7 +31,8 @@ def test_mlp_layers():
     names = ["linear1", "norm1", "neuron1", "linear2", "norm2", "neuron2", "readout"]
     assert list(net.layers) == names
     assert type(net.layers["linear1"]) is torch.nn.Linear
-    assert isinstance(net.layers["linear2"], BinaryLinear) and net.layers["linear2"].bias is None
+    assert isinstance(net.layers["linear2"], BinaryLinear)
+    assert net.layers["linear2"].bias is None
     assert net.layers["linear2"].weight.shape == (64, 128)
     assert (net.input_shape, net.classes) == ((96,), 7)
 
@@ -40,7 +41,8 @@ def test_convnet_layers():
     net = es.models.convnet((1, 28, 28), [4, 8, 8], 10, es.LIF())
     block = ["conv{}", "norm{}", "neuron{}", "pool{}"]
     assert list(net.layers) == [name.format(i) for i in (1, 2, 3) for name in block] + ["flatten", "readout"]
-    assert type(net.layers["conv1"]) is torch.nn.Conv2d and isinstance(net.layers["conv2"], BinaryConv2d)
+    assert type(net.layers["conv1"]) is torch.nn.Conv2d
+    assert isinstance(net.layers["conv2"], BinaryConv2d)
     logits, state = net.step(torch.rand(2, 1, 28, 28), {}, 0)
     assert logits.shape == (2, 10)
     assert {name: tuple(v.shape) for name, v in state.items()} == {
@@ -78,7 +80,8 @@ def test_config_is_json_and_rebuilds_the_network(neuron):
         es.models.convnet((2, 9, 8), [3, 4], 5, neuron, weights="float"),
     ):
         again = es.models.build(json.loads(json.dumps(net.config)))
-        assert again.config == net.config and again.readout.leak == net.readout.leak
+        assert again.config == net.config
+        assert again.readout.leak == net.readout.leak
         states = zip(net.state_dict().items(), again.state_dict().items(), strict=True)
         assert all(a == b and torch.equal(x, y) for (a, x), (b, y) in states)
 

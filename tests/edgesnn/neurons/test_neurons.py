@@ -33,7 +33,8 @@ def test_lif_fires_at_threshold_and_subtracts_it(current, v, lam, theta):
 
 def test_lif_fires_when_the_membrane_equals_the_threshold():
     s, v = lif_step(torch.tensor([1.0]), torch.zeros(1), lam=0.5, theta=1.0)
-    assert s.item() == 1 and v.item() == 0
+    assert s.item() == 1
+    assert v.item() == 0
 
 
 def test_surrogates_are_equations_5_and_6():
@@ -114,7 +115,8 @@ def test_parallel_neuron_has_no_membrane_and_no_leak():
 @pytest.mark.parametrize("neuron", [EMPF(0.7, 2.0, steps=4), EMPF(parallel=True), LIF(0.9, 0.5, "rectangle")])
 def test_config_rebuilds_the_neuron(neuron):
     again = neurons.build(neuron.config())
-    assert type(again) is type(neuron) and again.config() == neuron.config()
+    assert type(again) is type(neuron)
+    assert again.config() == neuron.config()
     assert torch.equal(again.lam_values(), neuron.lam_values())
     assert torch.equal(again.theta_values(), neuron.theta_values())
 

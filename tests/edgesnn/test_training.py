@@ -1,0 +1,233 @@
+"""`fit`: seeds, checkpoints that go on to the same numbers, early stop, errors; `evaluate` and `score`."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import edgesnn as es
+from edgesnn import checkpoint
+from edgesnn.errors import ConfigError, DataError, TrainingError
+from edgesnn.evaluation import score
+from edgesnn.training import History, cosine
+
+
+@pytest.fixture(scope="module")
+def data():
+    return es.data.digits()
+
+
+class Stopping(es.rules.SLTT):
+    """SLTT that is interrupted, or finds no finite loss, at one call."""
+
+    def __init__(self, k, at, loss=None):
+        super().__init__(k)
+        self.at, self.loss, self.calls = at, loss, 0
+
+    def backward(self, net, x, y, generator):
+        self.calls += 1
+        result = super().backward(net, x, y, generator)
+        if self.calls != self.at:
+            return result
+        if self.loss is None:
+            raise KeyboardInterrupt
+        return self.loss
+
+
+def network(seed=0):
+    return es.models.mlp(64, [24], 10, es.EMPF(steps=4), seed=seed)
+
+
+SETTINGS = {"epochs": 4, "lr": 1e-2, "batch_size": 64, "progress": False}
+
+
+def numbers(history):
+    return [(epoch.loss, epoch.validation, epoch.lr) for epoch in history.epochs]
+
+
+def same_weights(a, b):
+    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+
+
+def test_fit_learns_and_repeats_with_its_seed(data):
+    a, b, c = network(), network(), network()
+    first = es.fit(a, data, es.rules.SLTT(1), seed=1, **SETTINGS)
+    again = es.fit(b, data, es.rules.SLTT(1), seed=1, **SETTINGS)
+    other = es.fit(c, data, es.rules.SLTT(1), seed=2, **SETTINGS)
+    assert numbers(first) == numbers(again) != numbers(other)
+    assert same_weights(a, b)
+    assert es.evaluate(a, data).accuracy > 0.85
+    assert [epoch.lr for epoch in first.epochs] == [cosine(1e-2, i, 4) for i in range(4)]
+    assert first.epochs[0].lr == 1e-2
+
+
+@pytest.mark.parametrize("patience", [None, 3])
+@pytest.mark.parametrize("at", [19 * 2 + 5, 19 * 3 + 1])
+def test_interrupted_and_resumed_equals_uninterrupted_bit_for_bit(data, tmp_path, patience, at):
+    whole, parts, file = network(), network(), tmp_path / "run" / "checkpoint.safetensors"
+    expected = es.fit(whole, data, es.rules.SLTT(2), patience=patience, **SETTINGS)
+    with pytest.raises(KeyboardInterrupt):
+        es.fit(parts, data, Stopping(2, at), checkpoint=file, patience=patience, **SETTINGS)
+    resumed = network(seed=9)
+    resumed.config["seed"] = 0  # same network, other weights: all of them must come from the checkpoint
+    history = es.fit(resumed, data, es.rules.SLTT(2), checkpoint=file, resume=True, patience=patience, **SETTINGS)
+    assert numbers(history) == numbers(expected)
+    assert history.best_epoch == expected.best_epoch
+    assert same_weights(resumed, whole)
+
+
+def test_resuming_a_finished_training_changes_nothing(data, tmp_path):
+    net, file = network(), tmp_path / "checkpoint.safetensors"
+    history = es.fit(net, data, checkpoint=file, **SETTINGS)
+    again = network()
+    assert es.fit(again, data, checkpoint=file, resume=True, **SETTINGS) == history
+    assert same_weights(net, again)
+
+
+def test_early_stop_keeps_the_best_weights(data, monkeypatch):
+    accuracies = iter([0.5, 0.7, 0.6, 0.7, 0.9])
+    snapshots = []
+
+    class Fixed:
+        def __init__(self):
+            self.accuracy = next(accuracies)
+
+    def fake(net, *args, **kwargs):
+        snapshots.append({name: tensor.clone() for name, tensor in net.state_dict().items()})
+        return Fixed()
+
+    monkeypatch.setattr("edgesnn.training.evaluate", fake)
+    net = network()
+    history = es.fit(net, data, es.rules.SLTT(1), patience=2, **{**SETTINGS, "epochs": 9})
+    assert len(history.epochs) == 4
+    assert history.best_epoch == 1
+    assert all(torch.equal(tensor, snapshots[1][name]) for name, tensor in net.state_dict().items())
+
+
+def test_without_patience_the_last_weights_stay(data):
+    net = network()
+    history = es.fit(net, data, es.rules.SLTT(1), **{**SETTINGS, "epochs": 2})
+    assert history.best_epoch is None
+    assert es.evaluate(net, data, "validation").accuracy == history.epochs[-1].validation
+
+
+@pytest.mark.parametrize("loss", [float("nan"), float("inf")])
+def test_a_loss_that_is_not_finite_stops_and_leaves_the_last_good_checkpoint(data, tmp_path, loss):
+    net, file = network(), tmp_path / "checkpoint.safetensors"
+    with pytest.raises(TrainingError, match="epoch 2, step 3") as error:
+        es.fit(net, data, Stopping(1, 19 + 3, loss), checkpoint=file, **SETTINGS)
+    assert "\n" not in str(error.value)
+    tensors, metadata = checkpoint.read(file)
+    assert len(metadata["history"]["epochs"]) == 1
+    assert all(tensor.isfinite().all() for tensor in tensors.values() if tensor.is_floating_point())
+
+
+def test_weights_that_are_not_a_number_are_never_saved(data, tmp_path):
+    net, file = network(), tmp_path / "checkpoint.safetensors"
+
+    class Poison(es.rules.SLTT):
+        def backward(self, net, x, y, generator):
+            super().backward(net, x, y, generator)
+            net.readout.bias.grad.fill_(float("nan"))
+            return 1.0
+
+    with pytest.raises(TrainingError, match="has NaN after epoch 1"):
+        es.fit(net, data, Poison(1), checkpoint=file, **SETTINGS)
+    assert not file.exists()
+
+
+def test_a_checkpoint_of_something_else_is_one_line(data, tmp_path):
+    file = tmp_path / "checkpoint.safetensors"
+    es.fit(network(), data, es.rules.SLTT(1), checkpoint=file, **{**SETTINGS, "epochs": 1})
+    bigger = es.models.mlp(64, [25], 10, es.EMPF(steps=4))
+    renamed = network()
+    del renamed.layers["norm1"]
+    attempts = [
+        (bigger, {"epochs": 1}, "network 'hidden'"),
+        (network(), {"epochs": 2}, "setting 'epochs'"),
+        (network(), {"epochs": 1, "lr": 1.0}, "setting 'lr'"),
+        (renamed, {"epochs": 1}, "layers.norm1"),
+    ]
+    for net, changes, words in attempts:
+        with pytest.raises(TrainingError, match=words) as error:
+            es.fit(net, data, es.rules.SLTT(1), checkpoint=file, resume=True, **{**SETTINGS, **changes})
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"pickle", b"\x08\x00\x00\x00\x00\x00\x00\x00{}      "])
+def test_a_damaged_checkpoint_is_one_line(data, tmp_path, content):
+    file = tmp_path / "checkpoint.safetensors"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(TrainingError, match="checkpoint.safetensors") as error:
+        es.fit(network(), data, checkpoint=file, resume=True, **SETTINGS)
+    assert "\n" not in str(error.value)
+
+
+def test_a_truncated_checkpoint_is_one_line(data, tmp_path):
+    file = tmp_path / "checkpoint.safetensors"
+    es.fit(network(), data, checkpoint=file, **{**SETTINGS, "epochs": 1})
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(TrainingError, match="damaged"):
+        es.fit(network(), data, checkpoint=file, resume=True, **{**SETTINGS, "epochs": 1})
+
+
+def test_bad_settings_are_one_line(data):
+    for changes, words in [
+        ({"epochs": 0}, "epochs >= 1"),
+        ({"lr": 0.0}, "lr > 0"),
+        ({"resume": True}, "checkpoint="),
+    ]:
+        with pytest.raises(ConfigError, match=words):
+            es.fit(network(), data, **{**SETTINGS, **changes})
+    with pytest.raises(ConfigError, match="validation split"):
+        es.fit(network(), data.merged(), patience=1, **SETTINGS)
+
+
+def test_training_without_a_validation_split(data):
+    history = es.fit(network(), data.merged(), es.rules.SLTT(1), **{**SETTINGS, "epochs": 1})
+    assert history.epochs[0].validation is None
+    with pytest.raises(DataError, match="'validation' is empty"):
+        es.evaluate(network(), data.merged(), "validation")
+
+
+def test_history_survives_json(data):
+    history = es.fit(network(), data, **{**SETTINGS, "epochs": 1})
+    assert History.from_json(history.to_json()) == history
+
+
+@given(st.integers(1, 4), st.integers(1, 4), st.integers(2, 5), st.integers(0, 99))
+def test_score_counts_what_is_labelled(steps, samples, classes, seed):
+    rng = np.random.default_rng(seed)
+    accumulated = rng.integers(-2, 3, (steps, samples, classes))  # small integers: ties are common
+    y = rng.integers(-1, classes, (steps, samples))
+    result = score(accumulated, y)
+    expected = np.zeros((classes, classes), int)
+    for s in range(steps):
+        for n in range(samples):
+            if y[s, n] >= 0:
+                row = accumulated[s, n].tolist()
+                expected[y[s, n], row.index(max(row))] += 1
+    np.testing.assert_array_equal(result.confusion, expected)
+    assert result.samples == expected.sum()
+    if result.samples:
+        assert result.accuracy == np.trace(expected) / expected.sum()
+    assert ((result + result).confusion == 2 * expected).all()
+
+
+def test_evaluate_follows_the_leaky_readout_and_restores_the_mode(data):
+    net = network().train()
+    result = es.evaluate(net, data, "validation")
+    assert net.training
+    net.eval()
+    decided = []
+    with torch.no_grad():
+        for x, y in data.evaluation_batches("validation"):
+            acc, state = torch.zeros(x.shape[1], 10), {}
+            for t in range(len(x)):
+                logits, state = net.step(x[t], state, t)
+                acc = net.readout.accumulate(acc, logits)
+            decided.append((acc.argmax(1) == y[-1]).sum().item())
+    assert result.samples == 200
+    assert round(result.accuracy * 200) == sum(decided)
