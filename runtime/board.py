@@ -16,7 +16,7 @@ from edgesnn.runtime.model import Array, Model
 from edgesnn.runtime.session import Session
 
 _STATUS = struct.Struct("<i")
-_INFO = struct.Struct("<6I")
+_INFO = struct.Struct("<6IQ")
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class Info:
     classes: int
     snapshot_bytes: int
     stack_used_bytes: int
+    model_id: int
 
 
 class Harness:
@@ -95,14 +96,11 @@ class BoardSession(Session):
         self.firmware = build(model.path / "c", boards.load(chosen.emulated_by) if chosen.emulated_by else chosen)
         self._harness = Harness(self.firmware, timeout_s=timeout_s)
         about = self._harness.about
-        want = (np.dtype(model.input.dtype).itemsize * int(np.prod(model.input.shape)), len(model.classes),
-                model.snapshot_bytes)  # fmt: skip
-        got = (about.input_bytes, about.classes, about.snapshot_bytes)
-        if got != want:
+        if (about.model_id, about.snapshot_bytes) != (model.model_id, model.snapshot_bytes):
             self.close()
             raise ModelError(
-                f"{model.path / 'c'}: expected input bytes, classes, snapshot bytes {want}, got {got}; "
-                "export the C package again"
+                f"{model.path / 'c'}: expected C of model {model.model_id:016x}, got {about.model_id:016x}; "
+                "run `edgesnn export ... --format c` again"
             )
 
     def info(self) -> Info:

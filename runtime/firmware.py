@@ -7,6 +7,7 @@ import re
 import string
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -59,8 +60,11 @@ class Firmware:
 
     @property
     def code_bytes(self) -> dict[str, int]:
-        """Bytes of code by function, largest first."""
-        return {f.name: f.nbytes for f in sorted(self.functions, key=lambda f: (-f.nbytes, f.name))}
+        """Bytes of code by function name, largest first; static functions of one name are added up."""
+        total: Counter[str] = Counter()
+        for function in self.functions:
+            total[function.name] += function.nbytes
+        return dict(total.most_common())
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ Instructions are not cycles: caches, flash wait states and dual issue are not mo
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +33,7 @@ class Profile:
     board: str
     steps: int
     learns: int
-    counts: dict[str, dict[str, int]]
+    counts: dict[str, Counter[str]]
 
     def _total(self, region: str) -> int:
         return sum(self.counts.get(region, {}).values())
@@ -56,11 +56,10 @@ class Profile:
     @property
     def by_function(self) -> dict[str, float]:
         """Mean instructions per step of each function, largest first."""
-        totals: dict[str, int] = defaultdict(int)
+        totals: Counter[str] = Counter()
         for region, functions in self.counts.items():
             if region != _LEARN:
-                for function, count in functions.items():
-                    totals[function] += count
+                totals += functions
         return {name: totals[name] / self.steps for name in sorted(totals, key=lambda name: (-totals[name], name))}
 
 
@@ -122,9 +121,13 @@ class _Regions:
     def __init__(self, firmware: Firmware) -> None:
         model = firmware.model_name
         fixed = {
-            "Reset_Handler": _HARNESS, "main": _HARNESS,
-            "esnn_step": _STEP, f"{model}_step": _STEP, "esnn_learn": _LEARN, f"{model}_learn": _LEARN,
-        }  # fmt: skip
+            "Reset_Handler": _HARNESS,
+            "main": _HARNESS,
+            "esnn_step": _STEP,
+            "step": _STEP,
+            "esnn_learn": _LEARN,
+            "learn": _LEARN,  # the last of each: generated
+        }
         layer = re.compile(rf"{re.escape(model)}_layer_(\d+)_(.+)")
         layers = {f.name: match for f in firmware.functions if (match := layer.fullmatch(f.name))}
         ordered = sorted(layers, key=lambda name: int(layers[name][1]))
@@ -140,11 +143,11 @@ class _Regions:
             for f in self._functions
         )
 
-    def read(self, output: str) -> dict[str, dict[str, int]]:
+    def read(self, output: str) -> dict[str, Counter[str]]:
         """The plugin's output as counts[region][function], regions in order, without the harness."""
-        counts: dict[str, dict[str, int]] = {name: {} for name in self._names if name != _HARNESS}
+        counts: dict[str, Counter[str]] = {name: Counter() for name in self._names if name != _HARNESS}
         for line in output.splitlines():
             region, function, count = map(int, line.split())
             if self._names[region] != _HARNESS:
-                counts[self._names[region]][self._functions[function].name] = count
+                counts[self._names[region]][self._functions[function].name] += count
         return counts

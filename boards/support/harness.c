@@ -55,22 +55,23 @@ static void reply(int status, const void *body, size_t bytes) {
     }
 }
 
-static void step(void) {
+static void serve_step(void) {
     int32_t y[CLASSES];
     receive(input, sizeof input);
     const int status = esnn_step(&net, input, y);
     reply(status, y, sizeof y);
 }
 
-static void learn(void) {
+static void serve_learn(void) {
     int32_t label;
     receive(&label, sizeof label);
     reply(esnn_learn(&net, label), NULL, 0);
 }
 
-static void info(void) {
+static void serve_info(void) {
     const uint32_t numbers[] = {
         esnn_version(), ARENA_BYTES, INPUT_BYTES, CLASSES, MODEL.snapshot_bytes, (uint32_t)stack_used_bytes(),
+        (uint32_t)MODEL.id, (uint32_t)(MODEL.id >> 32),
     };
     reply(ESNN_OK, numbers, sizeof numbers);
 }
@@ -79,10 +80,10 @@ static void info(void) {
 static void serve(uint8_t operation) {
     switch (operation) {
     case 'S':
-        step();
+        serve_step();
         break;
     case 'L':
-        learn();
+        serve_learn();
         break;
     case 'R':
         reply(esnn_reset(&net), NULL, 0);
@@ -95,7 +96,7 @@ static void serve(uint8_t operation) {
         reply(ESNN_OK, NULL, 0);
         break;
     case 'I':
-        info();
+        serve_info();
         break;
     case 'Q':
         semihost_exit(EXIT_QUIT);

@@ -126,10 +126,9 @@ def test_a_closed_harness_says_so(firmware: Firmware) -> None:
 def test_large_replies_and_requests_do_not_deadlock(fake_package: Path, tmp_path: Path, emulator: str) -> None:
     bytes_ = 300_000  # several times what a pipe holds
     package = Path(shutil.copytree(fake_package, tmp_path / "c", ignore=shutil.ignore_patterns("build")))
-    for name, old, new in (("fake.h", "_BYTES 64", f"_BYTES {bytes_}"), ("fake.c", "BYTES, 12,", f"BYTES, {bytes_},")):
-        text = (package / name).read_text(encoding="utf-8")
-        assert text.count(old) == 1
-        (package / name).write_text(text.replace(old, new), encoding="utf-8")
+    header = (package / "fake.h").read_text(encoding="utf-8")
+    header = header.replace("ARENA_BYTES 64", f"ARENA_BYTES {bytes_}").replace("SHOT_BYTES 12", f"SHOT_BYTES {bytes_}")
+    (package / "fake.h").write_text(header, encoding="utf-8")
     harness = Harness(build(package, boards.load(emulator)))
     data = np.random.default_rng(0).bytes(bytes_)
     harness.restore(data)
@@ -174,7 +173,8 @@ def test_board_without_emulator(firmware: Firmware) -> None:
 def model(fake_package: Path) -> Model:
     """The exported folder around the fake package, with the metadata a step graph would carry."""
     meta = {
-        "format": "1", "name": "fake", "rule": "sltt", "time_steps": "4", "rate_hz": "50.0", "source_hash": "0" * 64,
+        "format": "1", "name": "fake", "rule": "sltt", "time_steps": "4", "rate_hz": "50.0",
+        "source_hash": "0123456789abcdef" + 48 * "0",
         "classes": json.dumps(["a", "b", "c"]), "frame": "null",
         "input": json.dumps({"shape": [5], "dtype": "uint8", "scale": 1.0, "zero_point": 0, "mean": [0], "std": [1]}),
         "learn": json.dumps({"scope": "readout", "weight_shift": 8, "bias_shift": 8, "seed": 0}),
@@ -208,8 +208,8 @@ def test_session(model: Model, emulator: str, tmp_path: Path) -> None:
 
 
 def test_session_of_another_model(model: Model, emulator: str) -> None:
-    model.classes.append("d")
-    with pytest.raises(ModelError, match="expected input bytes, classes"):
+    model.source_hash = "1" + model.source_hash[1:]
+    with pytest.raises(ModelError, match="got 0123456789abcdef"):
         BoardSession(model, emulator)
 
 

@@ -30,7 +30,7 @@ __attribute__((noinline)) static int32_t recurse(int32_t depth) {
     return depth > 0 ? recurse(depth - 1) + frame[depth & 31] : frame[0];
 }
 
-static void fake_step(uint8_t *arena, const void *x, int32_t *y) {
+static void step(uint8_t *arena, const void *x, int32_t *y) {
     const uint8_t *bytes = x;
     int32_t *state = (int32_t *)(void *)arena;
     if (bytes[0] == HANG) {
@@ -50,7 +50,7 @@ static void fake_step(uint8_t *arena, const void *x, int32_t *y) {
     }
 }
 
-static void fake_learn(uint8_t *arena, int32_t label) {
+static void learn(uint8_t *arena, int32_t label) {
     ((int32_t *)(void *)arena)[2] = label;
     spin(100);
 }
@@ -61,5 +61,15 @@ static const esnn_tensor tensors[] = {
 };
 
 const esnn_model fake_model = {
-    "fake", 1, ESNN_ABI, FAKE_ARENA_BYTES, 12, FAKE_INPUT_BYTES, FAKE_CLASSES, 2, tensors, fake_step, fake_learn,
+    .name = "fake",
+    .id = 0x0123456789abcdefu,
+    .abi = ESNN_ABI,
+    .arena_bytes = FAKE_ARENA_BYTES,
+    .snapshot_bytes = FAKE_SNAPSHOT_BYTES,
+    .input_bytes = FAKE_INPUT_BYTES,
+    .classes = FAKE_CLASSES,
+    .tensor_count = 2,
+    .tensors = tensors,
+    .step = step,
+    .learn = learn,
 };
