@@ -68,9 +68,9 @@ def learn_spec(lowered: Lowered, scale: TraceScale, rate: float, seed: int) -> L
     weight_step = rate * spikes.unit * 2.0**-scale.bits / weight_unit / Q15
     bias_step = rate * 2.0**LOGIT_BITS / Q15 / Q15
     shifts = [round(-math.log2(step)) for step in (weight_step, bias_step)]
-    if not all(1 <= shift <= 31 for shift in shifts):
-        raise ExportError(f"learn: expected a learning rate whose shifts are 1 to 31, got {rate:g} with shifts {shifts}; "
-                          "choose a rate between 1e-4 and 1")
+    if not all(1 <= shift <= 32 for shift in shifts):
+        raise ExportError(f"learn: expected a learning rate whose shifts are 1 to 32, got {rate:g} with shifts {shifts}; "
+                          "choose a rate between 3e-4 and 1")
     return LearnSpec("readout", shifts[0], shifts[1], seed)
 
 
