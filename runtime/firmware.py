@@ -22,6 +22,8 @@ from edgesnn.errors import BackendError, BoardError, BudgetError, ModelError
 #: RAM set aside for the stack, at the start of RAM so that an overflow leaves RAM.
 STACK_BYTES = 8192
 
+# -O3: for a 96-128-128-7 network on mps2-an386, 106.6k instructions a step with 9.5 KB of code; -Os 131.5k with 3.6 KB.
+# (zig gives -O1, -O2 and -O3 one meaning.)
 _FLAGS = (
     "-std=c11", "-O3", "-g", "-ffreestanding", "-fno-sanitize=undefined", "-ffunction-sections", "-fdata-sections",
     "-fno-unwind-tables", "-fno-asynchronous-unwind-tables", "-Wall", "-Wextra", "-Wconversion", "-Werror",

@@ -2,6 +2,9 @@
 
 import json
 import shutil
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -134,6 +137,41 @@ def test_large_replies_and_requests_do_not_deadlock(fake_package: Path, tmp_path
     harness.restore(data)
     assert harness.snapshot() == data
     harness.close()
+
+
+def test_variables_and_floating_point_are_set_up(fake_package: Path, tmp_path: Path, emulator: str) -> None:
+    package = Path(shutil.copytree(fake_package, tmp_path / "c", ignore=shutil.ignore_patterns("build")))
+    text = (package / "fake.c").read_text(encoding="utf-8")
+    text = text.replace("[2] = label;", "[2] = (int32_t)(2.5f * (float)table[label]);")
+    text = text.replace("static volatile", "static volatile int32_t table[3] = {10, 20, 30};\nstatic volatile", 1)
+    (package / "fake.c").write_text(text, encoding="utf-8")
+    harness = Harness(build(package, boards.load(emulator)))
+    harness.learn(2)
+    assert np.frombuffer(harness.snapshot(), "<i4").tolist() == [0, 0, 75]
+    harness.close()
+
+
+def test_the_emulator_ends_with_its_owner(firmware: Firmware) -> None:
+    script = (
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
+        "from edgesnn import boards\n"
+        "from edgesnn.runtime.board import Harness\n"
+        "from edgesnn.runtime.firmware import build\n"
+        "harness = Harness(build(sys.argv[1], boards.load(sys.argv[2])))\n"
+        "print(harness.emulator._process.pid, flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    package = firmware.elf.parent.parent.parent
+    owner = subprocess.run(
+        [sys.executable, "-c", script, str(package), firmware.board.id], capture_output=True, text=True, check=False
+    )
+    assert owner.returncode == -signal.SIGKILL, owner.stderr
+    command = Path("/proc", owner.stdout.strip(), "cmdline")
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline and command.is_file() and b"qemu" in command.read_bytes():
+        time.sleep(0.02)
+    assert not command.is_file() or b"qemu" not in command.read_bytes()
 
 
 def test_nothing_is_left_behind(firmware: Firmware, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
