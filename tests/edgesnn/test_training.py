@@ -160,7 +160,7 @@ def test_a_damaged_checkpoint_is_one_line(data, tmp_path, content):
     file = tmp_path / "checkpoint.safetensors"
     if content is not None:
         file.write_bytes(content)
-    with pytest.raises(TrainingError, match="checkpoint.safetensors") as error:
+    with pytest.raises(TrainingError, match=r"checkpoint\.safetensors") as error:
         es.fit(network(), data, checkpoint=file, resume=True, **SETTINGS)
     assert "\n" not in str(error.value)
 

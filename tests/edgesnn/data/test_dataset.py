@@ -18,10 +18,10 @@ def generator(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-def recording(id, label, person, length=21):
+def recording(number, label, person, length=21):
     """Row r of recording i is (100*i + r, -r): every value tells where it came from."""
     r = np.arange(length, dtype=np.float32)
-    return Recording(id, np.stack([100 * id + r, -r], axis=1), label, person)
+    return Recording(number, np.stack([100 * number + r, -r], axis=1), label, person)
 
 
 def stream(train, validation=(), test=()):
@@ -64,10 +64,10 @@ def test_training_windows_are_normalized_frames_of_one_recording():
         for n in range(x.shape[1]):
             rows = x[:, n].reshape(3, 4, 2).numpy() * data.std + data.mean
             first = round(rows[0, 0, 0])
-            id, start = divmod(first, 100)
-            expected = frames(data.train[id].rows[start : start + 8], FRAME).reshape(3, 4, 2)
+            number, start = divmod(first, 100)
+            expected = frames(data.train[number].rows[start : start + 8], FRAME).reshape(3, 4, 2)
             np.testing.assert_allclose(rows, expected, atol=1e-3)
-            assert y[n] == data.train[id].label
+            assert y[n] == data.train[number].label
             seen += 1
     assert seen >= 6
 
