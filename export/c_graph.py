@@ -123,8 +123,10 @@ class _Reader:
             self._view(node, inputs)
             return None
         if node.op_type not in self._infer:
-            raise ExportError(f"{node.name}: expected a function that C supports ({', '.join(self._infer)}), "
-                              f"got {node.op_type}; use another backend")
+            raise ExportError(
+                f"{node.name}: expected a function that C supports ({', '.join(self._infer)}), "
+                f"got {node.op_type}; use another backend"
+            )
         attributes = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
         kinds = self._infer[node.op_type](inputs, attributes)
         outputs = tuple(
@@ -140,8 +142,10 @@ class _Reader:
     def _operand(self, node: onnx.NodeProto, name: str) -> Tensor:
         name = self.canonical(name)
         if name not in self.tensors:
-            raise ExportError(f"{node.name}: expected to read {name} before its new value is written, got it after; "
-                              "C updates persistent tensors in place: reorder the nodes")
+            raise ExportError(
+                f"{node.name}: expected to read {name} before its new value is written, got it after; "
+                "C updates persistent tensors in place: reorder the nodes"
+            )
         return self.tensors[name]
 
     def _define(self, name: str, dtype: str, shape: tuple[int, ...]) -> Tensor:
@@ -159,8 +163,10 @@ class _Reader:
         elif node.op_type == "Gather" and inputs[1].size == 1:
             self.tensors[name] = Tensor(x.kind, x.place, x.dtype, (1,), index=inputs[1])
         else:
-            raise ExportError(f"{node.name}: expected Identity, Flatten, a Gather of one element or an edgesnn function, "
-                              f"got {node.op_type}; C does not support it")
+            raise ExportError(
+                f"{node.name}: expected Identity, Flatten, a Gather of one element or an edgesnn function, got "
+                f"{node.op_type}; C does not support it"
+            )
 
 
 def _keeps(node: onnx.NodeProto) -> bool:

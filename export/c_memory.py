@@ -86,11 +86,15 @@ def _check_updates(node: Node) -> None:
     for number, output in enumerate(node.outputs):
         source: Tensor | None = node.inputs[updates[number]] if number in updates else None
         if source is not None and (source.kind, source.place) != ("persistent", output.place):
-            raise ExportError(f"{node.name}: expected its output {output.place} to be the new value of the persistent tensor "
-                              f"that it reads, got {source.place}; C updates it in place")
+            raise ExportError(
+                f"{node.name}: expected its output {output.place} to be the new value of the persistent tensor that it "
+                f"reads, got {source.place}; C updates it in place"
+            )
         if source is None and output.kind == "persistent":
-            raise ExportError(f"{node.name}: expected a function that updates {output.place} in place, got {node.op}; "
-                              "C does not support it")
+            raise ExportError(
+                f"{node.name}: expected a function that updates {output.place} in place, got {node.op}; "
+                "C does not support it"
+            )
 
 
 def _lowest_gap(buffer: Buffer, placed: Sequence[Buffer], start: int) -> int:

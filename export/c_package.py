@@ -121,7 +121,7 @@ def _code(program: Program) -> dict[str, str]:
     return {
         "offsets": render.offsets(program),
         "constants": render.constants(program),
-        "step_functions": render.functions(program, program.step_layers, program.step, program.step_arena, "layer"),
+        "step_functions": render.functions(program, program.step_layers, program.step, "layer"),
         "step_calls": render.calls(program, program.step_layers, "layer"),
         "read_y": render.read_y(program),
         "learn_functions": _learn_functions(program),
@@ -132,9 +132,9 @@ def _code(program: Program) -> dict[str, str]:
 
 
 def _learn_functions(program: Program) -> str:
-    if program.learn is None or program.learn_arena is None:
+    if program.learn is None:
         return ""
-    layers = render.functions(program, program.learn_layers, program.learn, program.learn_arena, "learn")
+    layers = render.functions(program, program.learn_layers, program.learn, "learn")
     body = render.calls(program, program.learn_layers, "learn")
     return f"\n{layers}\nstatic void learn(uint8_t *arena, int32_t label) {{\n{body}\n}}\n"
 
@@ -162,8 +162,10 @@ def _vectors(model: Model) -> dict[str, Array]:
     }
     for name, (dtype, shape) in expected.items():
         if (str(vectors[name].dtype), vectors[name].shape) != (dtype, shape) or not steps:
-            raise ModelError(f"{path}: {name}: expected {dtype} {shape}, got {vectors[name].dtype} {vectors[name].shape}; "
-                             "export again")
+            raise ModelError(
+                f"{path}: {name}: expected {dtype} {shape}, got {vectors[name].dtype} {vectors[name].shape}"
+                "; export again"
+            )
     return vectors
 
 

@@ -23,7 +23,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class LayerBytes:
-    """Bytes of one layer: weights and tables in flash, factory values included; persistent tensors and scratch in RAM."""
+    """Bytes of one layer: constants and factory values in flash; persistent tensors and scratch in RAM."""
 
     name: str
     flash_bytes: int
@@ -83,7 +83,7 @@ def group(graph: Graph) -> tuple[Layer, ...]:
     bounds = [0, *starts[1:], len(graph.nodes)]
     return tuple(
         Layer(graph.nodes[start].name.rpartition(".")[0] or graph.nodes[start].name, graph.nodes[first:last])
-        for start, first, last in zip(starts, bounds, bounds[1:], strict=True)
+        for start, first, last in zip(starts, bounds[:-1], bounds[1:], strict=True)
     )
 
 
@@ -130,5 +130,7 @@ def check_budget(program: Program, board_id: str) -> None:
         if available is not None and needed > available:
             names = (layer.name for layer in program.layers)
             parts = ", ".join(f"{name} {nbytes}" for name, nbytes in zip(names, by_layer, strict=True))
-            raise BudgetError(f"{program.model.name} on {board_id}: expected at most {available} bytes of {memory}, got "
-                              f"{needed} ({parts}); use fewer channels or a larger board")
+            raise BudgetError(
+                f"{program.model.name} on {board_id}: expected at most {available} bytes of {memory}, got "
+                f"{needed} ({parts}); use fewer channels or a larger board"
+            )

@@ -10,7 +10,7 @@ import numpy as np
 
 from edgesnn.errors import ExportError
 from edgesnn.export.c_graph import Array, Graph, Node, Tensor
-from edgesnn.export.c_memory import ArenaPlan, scratch_name
+from edgesnn.export.c_memory import scratch_name
 from edgesnn.export.c_ops import C_TYPES, OPS
 from edgesnn.export.c_plan import Layer, Program
 
@@ -46,7 +46,6 @@ class References:
     """Operands as seen in one graph's functions: arguments, places in the arena, constants."""
 
     graph: Graph
-    arena: ArenaPlan
 
     def identifier(self, name: str) -> str:
         return identifier(name)
@@ -56,7 +55,7 @@ class References:
             return tensor.place
         if tensor.kind == "constant":
             return identifier(tensor.place)
-        return f"AT({C_TYPES[tensor.dtype]}, {self._offset(tensor)})"
+        return f"AT({C_TYPES[tensor.dtype]}, {identifier(tensor.place)})"
 
     def scalar(self, tensor: Tensor) -> str:
         if tensor.index is not None:
@@ -68,22 +67,20 @@ class References:
         return f"*{self.pointer(tensor)}"
 
     def scratch(self, node: Node, c_type: str) -> str:
-        return f"AT({c_type}, {self.arena.buffers[scratch_name(node)].offset})"
-
-    def _offset(self, tensor: Tensor) -> str:
-        if tensor.kind == "persistent":
-            return offset_name(tensor.place)
-        return str(self.arena.buffers[tensor.place].offset)
-
-
-def offset_name(name: str) -> str:
-    """The enumerator that holds the arena offset of a persistent tensor."""
-    return f"AT_{identifier(name)}"
+        return f"AT({c_type}, {identifier(scratch_name(node))})"
 
 
 def offsets(program: Program) -> str:
-    """Enumerators with the offsets of the persistent tensors."""
-    return "".join(f"    {offset_name(t.name)} = {t.offset},\n" for t in program.model.tensors)
+    """Enumerators with the offsets of the persistent tensors, then of all that is scratch."""
+    persistent = {tensor.name: tensor.offset for tensor in program.model.tensors}
+    arenas = [arena for arena in (program.step_arena, program.learn_arena) if arena is not None]
+    scratch = {name: buffer.offset for arena in arenas for name, buffer in arena.buffers.items()}
+    _check_identifiers([*persistent, *scratch])
+    groups = {"kept between steps": persistent, "scratch, valid within one call": scratch}
+    return "".join(
+        f"    /* {title} */\n" + "".join(f"    AT_{identifier(name)} = {offset},\n" for name, offset in group.items())
+        for title, group in groups.items()
+    )
 
 
 def constants(program: Program) -> str:
@@ -115,13 +112,15 @@ def _check_identifiers(names: Sequence[str]) -> None:
     for name in names:
         other = taken.setdefault(identifier(name), name)
         if other != name:
-            raise ExportError(f"{name}: expected names that differ in letters, digits or underscores, got {other} as well; "
-                              "rename a layer")
+            raise ExportError(
+                f"{name}: expected names that differ in letters, digits or underscores, got {other} as well; "
+                "rename a layer"
+            )
 
 
-def functions(program: Program, layers: Sequence[Layer], graph: Graph, arena: ArenaPlan, kind: str) -> str:
+def functions(program: Program, layers: Sequence[Layer], graph: Graph, kind: str) -> str:
     """One function for each layer; `kind` is `layer` or `learn`."""
-    refs = References(graph, arena)
+    refs = References(graph)
     return "\n".join(_function(program.model.name, kind, i, layer, refs) for i, layer in enumerate(layers))
 
 
@@ -168,13 +167,13 @@ def read_y(program: Program) -> str:
     y = program.step.y
     if y is None or y.dtype != "int32":
         raise ExportError(f"{program.model.name}: expected an output y of int32, got {y}; export again")
-    return f"    memcpy(y, {References(program.step, program.step_arena).pointer(y)}, {y.size} * sizeof *y);"
+    return f"    memcpy(y, {References(program.step).pointer(y)}, {y.size} * sizeof *y);"
 
 
 def tensor_table(program: Program) -> str:
     """Rows of the table of persistent tensors."""
     return "".join(
-        f"    {{{offset_name(t.name)}, {t.nbytes}, {KINDS[t.kind]}, "
+        f"    {{AT_{identifier(t.name)}, {t.nbytes}, {KINDS[t.kind]}, "
         f"{identifier(t.name + '.factory') if t.kind == 'param' else 'NULL'}}},\n"
         for t in program.model.tensors
     )

@@ -32,8 +32,10 @@ def find_compiler() -> list[str]:
             return [path]
     if importlib.util.find_spec("ziglang") is not None:
         return [sys.executable, "-m", "ziglang", "cc"]
-    raise BackendError("C compiler: expected cc, gcc, clang or the package ziglang, found none; "
-                       "install one, e.g. `pip install ziglang`, or set CC")
+    raise BackendError(
+        "C compiler: expected cc, gcc, clang or the package ziglang, found none; "
+        "install one, e.g. `pip install ziglang`, or set CC"
+    )
 
 
 def shared_library(name: str, sources: Sequence[Path], include: Sequence[Path], folder: Path) -> Path:

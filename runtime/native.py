@@ -89,8 +89,10 @@ class NativeSession(Session):
         self._library.esnn_strerror.restype = ctypes.c_char_p
         c_model = _CModel.in_dll(self._library, f"{model.name}_model")
         if (c_model.id, c_model.snapshot_bytes) != (model.model_id, model.snapshot_bytes):
-            raise ModelError(f"{model.path / 'c'}: expected C of model {model.model_id:016x}, got {c_model.id:016x}; "
-                             "run `edgesnn export ... --format c` again")
+            raise ModelError(
+                f"{model.path / 'c'}: expected C of model {model.model_id:016x}, got {c_model.id:016x}; "
+                "run `edgesnn export ... --format c` again"
+            )
         self._arena = np.zeros(c_model.arena_bytes // 4, np.uint32)
         self._net = _CNet()
         self._check(self._library.esnn_init(

@@ -73,7 +73,10 @@ def test_binary_linear(kernels, seed, inputs, outputs, dtype):
 def windows(draw, padded=True):
     """A window over an image, and ONNX pads (top, left, bottom, right) that leave at least one output pixel."""
     dim = st.integers(1, 6)
-    kernel, stride = (draw(st.integers(1, 4)), draw(st.integers(1, 4))), (draw(st.integers(1, 3)), draw(st.integers(1, 3)))
+    kernel, stride = (
+        (draw(st.integers(1, 4)), draw(st.integers(1, 4))),
+        (draw(st.integers(1, 3)), draw(st.integers(1, 3))),
+    )
     pads = tuple(draw(st.integers(0, 2)) if padded else 0 for _ in range(4))
     height, width = draw(dim), draw(dim)
     rows, columns = height + pads[0] + pads[2] - kernel[0], width + pads[1] + pads[3] - kernel[1]
