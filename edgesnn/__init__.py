@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from edgesnn import data, errors, layers, models, neurons, rules, runs
+    import edgesnn.runs as runs
+    from edgesnn import data, errors, layers, models, neurons, rules
     from edgesnn.evaluation import evaluate
     from edgesnn.neurons import EMPF, LIF
-    from edgesnn.quant import quantize
+    from edgesnn.quant.quantize import quantize
     from edgesnn.training import fit
 
 _HOME = {
