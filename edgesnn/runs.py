@@ -162,13 +162,22 @@ def save_run(run: Run, folder: Path) -> None:
     (folder / HISTORY).write_text(json.dumps(run.history.to_json(), indent=1) + "\n", encoding="utf-8")
 
 
+def _build(config: dict[str, Any]) -> Network:
+    """A float or, after `edgesnn quantize`, a quantized network; Brevitas is imported only for the latter."""
+    if "quantization" not in config:
+        return models.build(config)
+    from edgesnn.quant import rebuild
+
+    return rebuild(config)
+
+
 def load_run(folder: str | Path) -> Run:
-    """The run that `train` wrote. Raises ConfigError or TrainingError for a folder that is not one."""
+    """The run that `train` or `edgesnn quantize` wrote. Raises ConfigError or TrainingError for a folder that is not one."""
     folder = Path(folder)
     config = read_config(folder / CONFIG)
     data = load_data(config)
     tensors, metadata = files.read(folder / MODEL)
-    net = models.build(metadata["config"])
+    net = _build(metadata["config"])
     files.load_weights(net, tensors, str(folder / MODEL))
     net.eval()
     try:

@@ -32,14 +32,18 @@ def export(
     kind: Annotated[Format, typer.Option("--format", help="What to write beside the ONNX graphs.")] = Format.ONNX,
     board: Annotated[str, typer.Option(metavar="ID", help="Board of the C package; see `edgesnn boards`.")] = "host",
     learn: Annotated[Scope, typer.Option(help="What the device may learn.")] = Scope.READOUT,
-    window: Annotated[int, typer.Option(min=1, metavar="T", help="Time steps of window.onnx.")] = 4,
+    window: Annotated[
+        int | None, typer.Option(min=1, metavar="T", help="Time steps of window.onnx; those of the data if not given.")
+    ] = None,
 ) -> None:
     """Export integer ONNX graphs and, where asked for, compiled libraries or a C package that fits a board."""
     from edgesnn import export as exporter
     from edgesnn import runs
 
-    network = runs.load_run(run).net
-    exporter.onnx(network, folder, window=window, learn=None if learn is Scope.NONE else learn.value)
+    source = runs.load_run(run)
+    scope = None if learn is Scope.NONE else learn.value
+    rule = ":".join(str(part) for part in source.config.rule.values())  # as `--rule` of train takes it: sltt:4
+    exporter.onnx(source.net, folder, window=window, learn=scope, rule=rule)
     if kind is Format.TVM:
         exporter.tvm(folder)
     elif kind is Format.C:

@@ -15,18 +15,18 @@ def verify(
     backends: Annotated[
         str | None, typer.Option(metavar="NAME,NAME", help="Backends to compare; all that the folder was exported for.")
     ] = None,
+    board: Annotated[
+        str | None, typer.Option(metavar="ID", help="Board of the backend `board`; the one it was exported for.")
+    ] = None,
 ) -> None:
     """Compare every backend with the reference, bit for bit; exit with status 1 if one differs."""
-    from edgesnn.runtime import verify as comparison
+    from edgesnn.runtime.verify import verify as compare
 
     names = [name.strip() for name in backends.split(",")] if backends else None
-    result = comparison.verify(directory, backends=names)
-    rows = (
-        (check.backend, f"{check.steps:,}", f"{check.learn_steps:,}", "equal" if check.equal else check.difference)
-        for check in result.checks
-    )
-    out.print(table(("backend", "steps", "learning steps", "against the reference"), rows))
-    if not result.equal:
+    checks = compare(directory, backends=names, board=board)
+    rows = ((check.backend, check.graph, f"{check.compared:,}", check.difference or "equal") for check in checks)
+    out.print(table(("backend", "graph", "compared", "against the reference"), rows))
+    if not all(check.equal for check in checks):
         raise typer.Exit(1)
 
 

@@ -21,14 +21,14 @@ TRAINING = ("torch", "brevitas", "onnxscript", "tvm", "safetensors")
 
 
 def sources() -> list[Path]:
-    """Every file of the packages, relative to the root; caches and the settings of tools (dot files) are not sources."""
+    """Every file of the packages, relative to the root, but for caches and the settings of tools (dot files)."""
     found = [path.relative_to(ROOT) for folder in FOLDERS for path in (ROOT / folder).rglob("*") if path.is_file()]
     return [path for path in found if "__pycache__" not in path.parts and not path.name.startswith(".")]
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A wheel built offline, from a copy: setuptools leaves a build folder, and its old files get into the next wheel."""
+    """A wheel built offline, from a copy: setuptools would leave a build folder, whose old files get into later wheels."""
     tree = tmp_path_factory.mktemp("tree")
     for path in (*sources(), *map(Path, ("pyproject.toml", "setup.py", "README.md", "LICENSE"))):
         (tree / path).parent.mkdir(parents=True, exist_ok=True)

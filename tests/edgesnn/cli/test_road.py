@@ -1,0 +1,133 @@
+"""The commands in a row, as a user types them: train, quantize, export, verify, run, adapt."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import onnx
+import pytest
+
+from edgesnn import data
+from edgesnn.cli import main
+
+
+class Outcome(NamedTuple):
+    status: int
+    out: str
+    err: str
+
+
+Command = Callable[..., Outcome]
+
+
+@pytest.fixture
+def edgesnn(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    def call(*arguments: object) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["edgesnn", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return Outcome(int(ended.value.code or 0), *capsys.readouterr())
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small network on 8x8 digits, by the commands alone."""
+    root = tmp_path_factory.mktemp("road")
+    flags = ("--model", "mlp", "--data", "digits", "--rule", "sltt:1", "--sizes", "24", "--epochs", "2")
+    with pytest.MonkeyPatch.context() as patch:
+        for arguments in (
+            ("train", *flags, "-o", root / "run"),
+            ("quantize", root / "run", "--weights", "1", "--spikes", "4"),
+            ("export", root / "run-quantized", "-o", root / "model"),
+        ):
+            patch.setattr(sys, "argv", ["edgesnn", *map(str, arguments)])
+            with pytest.raises(SystemExit) as ended:
+                main()
+            assert not ended.value.code
+    return root / "model"
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twenty labelled test images as a CSV stream."""
+    test = data.load("digits").test
+    path = tmp_path_factory.mktemp("stream") / "images.csv"
+    rows = np.column_stack([test.values.reshape(len(test.values), -1), test.labels])[:20]
+    header = [*(f"p{at}" for at in range(rows.shape[1] - 1)), "label"]
+    path.write_text("\n".join([",".join(header), *(",".join(f"{v:g}" for v in row) for row in rows)]) + "\n")
+    return path
+
+
+def test_the_exported_model_knows_how_it_was_trained_and_decides_well(
+    edgesnn: Command, model: Path, images: Path
+) -> None:
+    metadata = {entry.key: entry.value for entry in onnx.load(model / "step.onnx").metadata_props}
+    assert metadata["edgesnn.rule"] == "sltt:1"
+    last = json.loads(edgesnn("run", model, "--source", images).out.splitlines()[-1])
+    assert last["step"] == 19
+    assert last["accuracy"] >= 0.7
+
+
+def test_verify_finds_every_backend_equal(edgesnn: Command, model: Path) -> None:
+    outcome = edgesnn("verify", model, "--backends", "ort")
+    assert outcome.status == 0
+    assert re.findall(r"ort +(step|learn|window) +\S+ +equal", outcome.out) == ["step", "learn", "window"]
+
+
+def test_adapt_changes_what_the_model_says_and_keeps_it(
+    edgesnn: Command, model: Path, images: Path, tmp_path: Path
+) -> None:
+    def logits(command: str, *flags: object) -> list[object]:
+        out = edgesnn(command, model, "--source", images, *flags).out
+        return [json.loads(line)["logits"] for line in out.splitlines()]
+
+    fixed = logits("run")
+    first = logits("adapt", "--state", tmp_path / "user.state")
+    second = logits("adapt", "--state", tmp_path / "user.state")
+    assert first[0] == fixed[0]
+    assert first[1:] != fixed[1:]
+    assert second[0] != fixed[0]
+    assert logits("run") == fixed
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda raw: raw[: len(raw) // 2], lambda raw: b"", lambda raw: raw[:-40] + b"x" * 40]
+)
+def test_a_damaged_graph_is_refused_in_one_line(
+    edgesnn: Command, model: Path, tmp_path: Path, damage: Callable[[bytes], bytes]
+) -> None:
+    (tmp_path / "step.onnx").write_bytes(damage((model / "step.onnx").read_bytes()))
+    outcome = edgesnn("run", tmp_path)
+    assert outcome.status == 2
+    assert outcome.err.count("\n") == 1
+    assert "step.onnx" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("run", "{model}", "--backend", "fpga"), "expected one of reference, ort"),
+        (("run", "{model}", "--backend", "tvm", "--source", "{images}"), "tvm"),
+        (("verify", "{model}", "--backends", "ort,fpga"), "got fpga"),
+        (("adapt", "{model}", "--source", "{images}", "--state", "{images}"), "expected a"),
+        (("export", "{model}/../run", "-o", "{model}/../x"), "expected a quantized network"),
+        (("export", "{model}/../run-quantized", "-o", "{model}/../x", "--format", "c", "--board", "z80"), "'z80'"),
+        (("quantize", "{model}/../run", "--weights", "3"), "weights"),
+        (("run", "{model}", "--source", "{model}/step.onnx"), "line 1: expected"),
+    ],
+)
+def test_a_mistake_on_the_road_is_one_line(
+    edgesnn: Command, model: Path, images: Path, arguments: tuple[str, ...], text: str
+) -> None:
+    outcome = edgesnn(*(part.format(model=model, images=images) for part in arguments))
+    assert outcome.status == 2
+    assert outcome.err.count("\n") == 1
+    assert text in outcome.err
