@@ -46,10 +46,23 @@ def _shuffled(count: int, batch_size: int, generator: torch.Generator) -> Iterat
 def _image_training(
     data: Dataset, images: Images, steps: int, batch_size: int, generator: torch.Generator
 ) -> Iterator[Batch]:
-    values, labels = torch.from_numpy(data.normalize(images.values)), torch.from_numpy(images.labels)
+    border = ((0, 0), (0, 0), (data.shift, data.shift), (data.shift, data.shift))
+    values, labels = torch.from_numpy(data.normalize(np.pad(images.values, border))), torch.from_numpy(images.labels)
     for batch in _shuffled(len(labels), batch_size, generator):
-        x = values[batch]
+        x = _random_crops(values[batch], data.shift, generator)
         yield x.expand(steps, *x.shape), labels[batch]
+
+
+def _random_crops(x: Tensor, margin: int, generator: torch.Generator) -> Tensor:
+    """x [N, C, H + 2*margin, W + 2*margin] -> [N, C, H, W], cut at a place drawn for each image."""
+    if margin == 0:
+        return x
+    count, _, height, width = x.shape
+    top, left = torch.randint(2 * margin + 1, (2, count), generator=generator)
+    rows = top[:, None] + torch.arange(height - 2 * margin)  # [N, H]
+    columns = left[:, None] + torch.arange(width - 2 * margin)  # [N, W]
+    crops = x[torch.arange(count)[:, None, None], :, rows[:, :, None], columns[:, None, :]]  # [N, H, W, C]
+    return crops.permute(0, 3, 1, 2)
 
 
 def _image_evaluation(data: Dataset, images: Images, steps: int) -> Iterator[Batch]:

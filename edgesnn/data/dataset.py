@@ -61,6 +61,7 @@ class Dataset:
 
     A channel is the last axis of a row for streams, the first axis of an image. `frame` and `rate_hz` (rows a second)
     are None for images; `steps` is the number of time steps that training and evaluation use unless told otherwise.
+    Training moves each image by up to `shift` pixels, drawn anew each time.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Dataset:
     train: Split
     validation: Split
     test: Split
+    shift: int = 0
 
     def split(self, name: str) -> Split:
         if name not in SPLITS:

@@ -126,6 +126,26 @@ def test_images_are_repeated_and_scored_at_the_last_step():
     assert len(data.merged().validation) == 0
 
 
+def test_shifted_images_are_whole_images_on_a_background_of_zeros():
+    values = np.arange(1, 33, dtype=np.float32).reshape(2, 1, 4, 4)
+    images = Images(values, np.array([0, 1]))
+    parts = (images, images, images)
+    data = Dataset("toy", ("a", "b"), (1, 4, 4), np.array([2.0]), np.array([2.0]), None, None, 1, *parts, shift=1)
+    padded = np.pad(values, ((0, 0), (0, 0), (1, 1), (1, 1)))
+    seen = set()
+    for seed in range(60):
+        ((x, y),) = data.training_batches(1, 2, generator(seed))
+        for image, label in zip(x[0].numpy() * 2 + 2, y.tolist(), strict=True):
+            places = [
+                (r, c) for r in range(3) for c in range(3) if (padded[label, :, r : r + 4, c : c + 4] == image).all()
+            ]
+            assert len(places) == 1
+            seen.add(places[0])
+    assert len(seen) == 9
+    ((x, _),) = data.evaluation_batches("test")
+    np.testing.assert_array_equal(x[0].numpy() * 2 + 2, values)
+
+
 def test_a_last_batch_of_one_sample_is_left_out():
     images = Images(np.zeros((5, 1, 2, 2), np.float32), np.zeros(5, np.int64))
     data = Dataset("toy", ("a", "b"), (1, 2, 2), np.zeros(1), np.ones(1), None, None, 1, images, images, images)
