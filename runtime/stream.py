@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -222,7 +222,7 @@ def run(session: Session, rows: Iterable[Row]) -> Iterator[Decision]:
 
 def adapt(
     session: Session, rows: Iterable[Row], state: str | Path | None = None, save_every: int = 0
-) -> Iterator[Decision]:
+) -> Generator[Decision, None, None]:
     """Predict, then learn from the label of the frame's last row if there is one (prequential; Dawid 1984).
 
     Args:

@@ -105,10 +105,12 @@ def _from_flags(model: str | None, data: str | None, rule: str | None, sizes: st
     if model not in SIZES:
         raise ConfigError(f"--model: expected one of {', '.join(SIZES)}, got {model!r}; choose one of them")
     kind, _, steps = rule.partition(":")
-    return runs.RunConfig(
-        data=data,
-        model=runs.ModelConfig(kind=model, sizes=_numbers("--sizes", sizes or SIZES[model])),
-        rule={"kind": kind} | ({"k": _numbers("--rule", steps)[0]} if steps else {}),
+    return runs.RunConfig.model_validate(
+        {
+            "data": data,
+            "model": {"kind": model, "sizes": _numbers("--sizes", sizes or SIZES[model])},
+            "rule": {"kind": kind} | ({"k": _numbers("--rule", steps)[0]} if steps else {}),
+        }
     )
 
 

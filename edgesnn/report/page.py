@@ -111,8 +111,8 @@ def _layer_plots(report: Report) -> list[tuple[str, Markup]]:
     work = sum(layer.instructions for layer in layers) or 1
     shares = [(x.name, x.instructions, f"{x.instructions:,} ({x.instructions / work:.0%})") for x in layers]
     rates = [(x.name, x.spike_rate, percent(x.spike_rate)) for x in layers if x.spike_rate is not None]
-    flash = split([layer.flash_bytes for layer in layers], use and use.flash_bytes, "code, everything else")
-    ram = split([layer.ram_bytes for layer in layers], use and use.ram_bytes, "everything else")
+    flash = split([layer.flash_bytes for layer in layers], use.flash_bytes if use else None, "code, everything else")
+    ram = split([layer.ram_bytes for layer in layers], use.ram_bytes if use else None, "everything else")
     plots = [
         ("Flash by layer", flash),
         ("RAM by layer", ram),

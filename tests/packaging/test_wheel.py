@@ -28,7 +28,7 @@ def sources() -> list[Path]:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A wheel built offline, from a copy: setuptools would leave a build folder, whose old files get into later wheels."""
+    """A wheel built offline, from a copy: setuptools would leave a build folder, and its old files get into wheels."""
     tree = tmp_path_factory.mktemp("tree")
     for path in (*sources(), *map(Path, ("pyproject.toml", "setup.py", "README.md", "LICENSE"))):
         (tree / path).parent.mkdir(parents=True, exist_ok=True)
