@@ -46,7 +46,7 @@ bench: install
 	$(BIN)/edgesnn bench all --json out/bench
 
 docs: install
-	$(BIN)/pdoc --math -o build/docs edgesnn edgesnn.export edgesnn.runtime edgesnn.boards
+	$(BIN)/python -P docs/api.py
 
 clean:
 	rm -rf $(VENV) build dist out edgesnn.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
