@@ -20,6 +20,17 @@ class Layer:
     name: str
     nodes: tuple[Node, ...]
 
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of a step, as if every spike and weight were used: outputs times fan-in."""
+        return sum(node.outputs[0].size * _fan_in(node) for node in self.nodes if OPS[node.op].synapse)
+
+
+def _fan_in(synapse: Node) -> int:
+    """Inputs of one output: in the node where weights are packed, else in the shape of the weights [O, ...]."""
+    weights = synapse.inputs[1]
+    return int(synapse.attributes.get("fan_in", weights.size // weights.shape[0]))
+
 
 @dataclass(frozen=True)
 class LayerBytes:

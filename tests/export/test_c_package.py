@@ -111,8 +111,9 @@ def test_objects_need_no_heap_no_stdio_and_no_libm(exported, tmp_path):
 def test_public_header_in_cpp(exported, tmp_path):
     file = tmp_path / "use.cpp"
     file.write_text(
-        '#include "rand.h"\nalignas(4) static unsigned char arena[RAND_ARENA_BYTES];\nint main() { esnn_net net; return '
-        "esnn_init(&net, &rand_model, arena, sizeof arena) == ESNN_OK && net.model->classes == RAND_CLASSES ? 0 : 1; }\n"
+        '#include "rand.h"\n'
+        "alignas(4) static unsigned char arena[RAND_ARENA_BYTES];\n"
+        "int main() { esnn_net net; return esnn_init(&net, &rand_model, arena, sizeof arena); }\n"
     )
     folder = exported / "c"
     command = [GCC, "-xc++", "-std=c++17", "-Wall", "-Wextra", "-Werror", "-fsyntax-only"]
@@ -187,12 +188,14 @@ def test_boards_of_the_catalogue(copy):
 
 
 def test_missing_or_foreign_vectors(copy):
+    with np.load(copy / "vectors.npz") as file:
+        stored = dict(file)
     (copy / "vectors.npz").unlink()
     with pytest.raises(ModelError, match=r"vectors.npz: expected test vectors, found no file; export again"):
         c(copy)
-    np.savez(copy / "vectors.npz", x=np.zeros((2, 5), np.int8), labels=np.zeros(2, np.int32), y=np.zeros((2, 3), np.int32),
-             snapshot=np.zeros(4, np.uint8))  # fmt: skip
-    with pytest.raises(ModelError, match=r"vectors.npz: x: expected int8 \(2, 13\), got int8 \(2, 5\)"):
+    stored["x"] = np.zeros((32, 5), np.int8)
+    np.savez(copy / "vectors.npz", **stored)
+    with pytest.raises(ModelError, match=r"vectors.npz: x: expected int8 \(32, 13\), got int8 \(32, 5\)"):
         c(copy)
     (copy / "vectors.npz").write_bytes(b"not a zip")
     with pytest.raises(ModelError, match=r"vectors.npz: expected arrays"):

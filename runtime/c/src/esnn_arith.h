@@ -14,6 +14,12 @@ static inline int64_t esnn_asr64(int64_t x, uint32_t n) {
     return (-1 >> 1) == -1 || x >= 0 ? x >> n : ~(~x >> n);
 }
 
+/* The low 16 bits as a signed number. C11 leaves the conversion to the implementation: the same holds. */
+static inline int32_t esnn_low16(int32_t x) {
+    const uint32_t low = (uint32_t)x & 0xffffu;
+    return (int16_t)0xffff == -1 ? (int16_t)low : (int32_t)(low ^ 0x8000u) - 0x8000;
+}
+
 static inline int64_t esnn_clamp64(int64_t x, int64_t low, int64_t high) {
     return x < low ? low : x > high ? high : x;
 }

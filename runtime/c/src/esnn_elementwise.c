@@ -22,9 +22,12 @@ void esnn_maxpool2d(const uint8_t *x, uint8_t *y, const esnn_window *g) {
 
 void esnn_rescale(const int32_t *a, const int32_t *multiplier, const int32_t *bias, int32_t *current, uint32_t outputs,
                   uint32_t pixels, uint32_t shift) {
-    for (uint32_t o = 0, i = 0; o < outputs; o++) {
-        for (uint32_t p = 0; p < pixels; p++, i++) {
-            current[i] = (int32_t)(esnn_scale(a[i], multiplier[o], shift) + bias[o]);
+    ESNN_ONE_TURN
+    for (uint32_t o = 0; o < outputs; o++, a += pixels, current += pixels) {
+        const int32_t m = multiplier[o], b = bias[o];
+        ESNN_ONE_TURN
+        for (uint32_t p = 0; p < pixels; p++) {
+            current[p] = (int32_t)(esnn_scale(a[p], m, shift) + b);
         }
     }
 }

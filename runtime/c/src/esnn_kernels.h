@@ -19,6 +19,14 @@
 #define ESNN_NOINLINE
 #endif
 
+/* Before a short or hot loop. Left alone, compilers for small cores unroll it until the registers run out and spill;
+ * one turn at a time is the fastest there. */
+#if defined(__GNUC__)
+#define ESNN_ONE_TURN _Pragma("GCC unroll 1")
+#else
+#define ESNN_ONE_TURN
+#endif
+
 typedef enum { ESNN_U8, ESNN_S8 } esnn_format;
 
 /* A square convolution or pooling window over [channels, height, width]; the output is [O, out_height, out_width]. */
@@ -33,7 +41,7 @@ typedef struct {
 /* Scratch of the synapses, in int16_t: the inputs of one output, widened and padded with zeros. */
 #define ESNN_PATCH(fan_in) (((fan_in) + 15u) / 16u * 16u)
 
-/* Synapses: exact sums a = W x. `patch` is scratch of ESNN_PATCH(fan-in) elements. */
+/* Synapses: exact sums a = W x. `patch` is scratch of ESNN_PATCH(fan-in) elements, twice that in esnn_binary_conv2d. */
 void esnn_linear(const void *x, esnn_format format, const int8_t *w, int16_t *patch, int32_t *a, uint32_t inputs,
                  uint32_t outputs);
 void esnn_binary_linear(const void *x, esnn_format format, const uint8_t *w, int16_t *patch, int32_t *a,

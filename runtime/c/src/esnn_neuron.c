@@ -16,6 +16,7 @@ static int32_t empf_spike(int32_t m, int32_t theta, uint32_t k, uint32_t bits) {
 
 void esnn_empf(int32_t *v, const int32_t *current, uint8_t *s, uint32_t n, int32_t lam, int32_t theta, uint32_t k,
                uint32_t bits) {
+    ESNN_ONE_TURN
     for (uint32_t i = 0; i < n; i++) {
         const int32_t m = integrate(v[i], lam, current[i]);
         const int32_t spike = empf_spike(m, theta, k, bits);
@@ -25,12 +26,14 @@ void esnn_empf(int32_t *v, const int32_t *current, uint8_t *s, uint32_t n, int32
 }
 
 void esnn_parallel_empf(const int32_t *current, uint8_t *s, uint32_t n, int32_t theta, uint32_t k, uint32_t bits) {
+    ESNN_ONE_TURN
     for (uint32_t i = 0; i < n; i++) {
         s[i] = (uint8_t)empf_spike(esnn_sat24(current[i]), theta, k, bits);
     }
 }
 
 void esnn_lif(int32_t *v, const int32_t *current, uint8_t *s, uint32_t n, int32_t lam, int32_t theta) {
+    ESNN_ONE_TURN
     for (uint32_t i = 0; i < n; i++) {
         const int32_t m = integrate(v[i], lam, current[i]);
         const int32_t spike = m >= theta;
@@ -40,12 +43,14 @@ void esnn_lif(int32_t *v, const int32_t *current, uint8_t *s, uint32_t n, int32_
 }
 
 void esnn_leaky_integrate(int32_t *acc, const int32_t *current, uint32_t n, int32_t leak) {
+    ESNN_ONE_TURN
     for (uint32_t i = 0; i < n; i++) {
         acc[i] = integrate(acc[i], leak, current[i]);
     }
 }
 
 void esnn_trace(int32_t *trace, const uint8_t *s, uint32_t n, int32_t leak, int32_t gain, int32_t limit) {
+    ESNN_ONE_TURN
     for (uint32_t i = 0; i < n; i++) {
         trace[i] = (int32_t)esnn_clamp64(esnn_leak(trace[i], leak) + (int64_t)s[i] * gain, 0, limit);
     }

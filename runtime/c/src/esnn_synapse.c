@@ -30,10 +30,16 @@ void esnn_conv2d(const void *x, esnn_format format, const int8_t *w, int16_t *pa
 
 void esnn_binary_conv2d(const void *x, esnn_format format, const uint8_t *w, int16_t *patch, int32_t *a,
                         const esnn_window *g) {
-    /* W (O,ceil(C*kh*kw/8)) bits @ patch (C*kh*kw,) -> a (O,P), a pixel at a time */
-    const uint32_t pixels = g->out_height * g->out_width;
-    for (uint32_t p = 0; p < pixels; p++) {
+    /* W (O,ceil(C*kh*kw/8)) bits @ patch (C*kh*kw,) -> a (O,P), two pixels at a time */
+    const uint32_t pixels = g->out_height * g->out_width, n = fan_in(g);
+    int16_t *second = patch + ESNN_PATCH(n);
+    for (uint32_t p = 0; p < pixels; p += 2) {
         esnn_patch_window(x, format, patch, g, p / g->out_width, p % g->out_width);
-        esnn_patch_binary_dot(patch, w, a + p, fan_in(g), g->out_channels, pixels);
+        if (p + 1 < pixels) {
+            esnn_patch_window(x, format, second, g, (p + 1) / g->out_width, (p + 1) % g->out_width);
+            esnn_patch_binary_dot_pair(patch, second, w, a + p, n, g->out_channels, pixels);
+        } else {
+            esnn_patch_binary_dot(patch, w, a + p, n, g->out_channels, pixels);
+        }
     }
 }
