@@ -29,7 +29,7 @@ def onnx(
     *,
     name: str | None = None,
     rule: str = "",
-    learning_rate: float = 0.01,
+    learning_rate: float = 3e-4,
     seed: int = 1,
 ) -> Model:
     """Write `step.onnx`, `window.onnx`, `learn.onnx` (with `learn`) and `vectors.npz` into a folder.
