@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -62,6 +63,9 @@ def quantize(
     source = runs.load_run(run)
     flags = {key: value for key, value in (("weights", weights), ("spikes", spikes)) if value is not None}
     settings: dict[str, Any] = {**(source.config.quantization or {}), **flags}
+    unknown = settings.keys() - inspect.signature(quantized).parameters.keys()
+    if unknown:
+        raise ConfigError(f"{run}: [quantization] has {', '.join(sorted(unknown))}, which nothing reads; remove it")
     net = quantized(source.net, calibrate=source.data, rule=rules.build(source.config.rule), progress=True, **settings)
     target = folder or run.with_name(f"{run.name}-quantized")
     config = source.config.model_copy(update={"quantization": settings})

@@ -30,13 +30,29 @@ class Accuracy(_Section):
     device_after: Fraction
 
 
+class Person(_Section):
+    """One user of the device: right decisions fixed, learned, and with what the guard kept of the two.
+
+    `check_fixed` and `check_learned` are what the guard saw: accuracies on labelled data before the scored part.
+    """
+
+    person: int | str
+    before: Fraction
+    learned: Fraction
+    after: Fraction
+    check_fixed: Fraction
+    check_learned: Fraction
+    kept: bool
+
+
 class BitExact(_Section):
-    """Whether all backends gave the same integers, and over how many steps that was looked at."""
+    """Whether all backends gave the same integers, over how many steps that was looked at, and what differed."""
 
     backends: list[str]
     steps: Count
     learn_steps: Count
     equal: bool
+    differences: list[str] = []
 
 
 class BoardUse(_Section):
@@ -111,6 +127,7 @@ class Report(_Section):
 
     name: str = "model"
     accuracy: Accuracy | None = None
+    people: list[Person] | None = None
     bit_exact: BitExact | None = None
     board: BoardUse | None = None
     size: Size | None = None

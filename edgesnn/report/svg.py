@@ -54,7 +54,7 @@ def lines(x: Sequence[float], series: Sequence[Series], x_label: str, height: in
     for entry, label_y in zip(series, label_ys, strict=True):
         points = " ".join(f"{at_x(a):.1f},{at_y(b):.1f}" for a, b in zip(x, entry.values, strict=True))
         parts.append(Markup('<polyline class="line {}" points="{}"/>').format(entry.css, points))
-        parts.append(_text(WIDTH - right + 8, label_y + 4, f"{entry.name} {entry.values[-1]:.1%}", f"name {entry.css}"))
+        parts.append(_text(WIDTH - right + 8, label_y + 4, entry.name, f"name {entry.css}"))
     return Markup("").join([*parts, Markup("</svg>")])
 
 

@@ -76,6 +76,17 @@ def test_the_exported_model_knows_how_it_was_trained_and_decides_well(
     assert last["accuracy"] >= 0.7
 
 
+def test_a_setting_of_quantization_that_nothing_reads_is_refused(edgesnn: Command, model: Path, tmp_path: Path) -> None:
+    run = model.parent / "run"
+    for path in run.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    with (tmp_path / "config.toml").open("a") as config:
+        config.write("\n[quantization]\nwieghts = 1\n")
+    outcome = edgesnn("quantize", tmp_path)
+    assert outcome.status == 2
+    assert "wieghts" in outcome.err
+
+
 def test_verify_finds_every_backend_equal(edgesnn: Command, model: Path) -> None:
     outcome = edgesnn("verify", model, "--backends", "ort")
     assert outcome.status == 0

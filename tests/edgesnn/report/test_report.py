@@ -16,7 +16,33 @@ from edgesnn.report import svg
 FULL: dict[str, Any] = {
     "name": "watch",
     "accuracy": {"float": 0.832, "quantized": 0.83, "integer": 0.83, "device_before": 0.84, "device_after": 0.871},
-    "bit_exact": {"backends": ["reference", "native"], "steps": 500, "learn_steps": 200, "equal": True},
+    "people": [
+        {
+            "person": 9,
+            "before": 0.9,
+            "learned": 0.94,
+            "after": 0.94,
+            "check_fixed": 0.8,
+            "check_learned": 0.9,
+            "kept": True,
+        },
+        {
+            "person": 10,
+            "before": 0.78,
+            "learned": 0.7,
+            "after": 0.78,
+            "check_fixed": 0.8,
+            "check_learned": 0.7,
+            "kept": False,
+        },
+    ],
+    "bit_exact": {
+        "backends": ["reference", "native"],
+        "steps": 500,
+        "learn_steps": 200,
+        "equal": True,
+        "differences": [],
+    },
     "board": {
         "id": "mps2-an386",
         "flash_bytes": 18432,
@@ -135,7 +161,7 @@ def test_names_are_escaped() -> None:
 
 
 @pytest.mark.parametrize(
-    "section", ["accuracy", "bit_exact", "board", "size", "training", "timeline", "confusion", "layers"]
+    "section", ["accuracy", "people", "bit_exact", "board", "size", "training", "timeline", "confusion", "layers"]
 )
 def test_a_section_may_be_absent_from_an_export(section: str) -> None:
     Page(reports.render(reports.Report.parse(without(section))))
@@ -143,10 +169,17 @@ def test_a_section_may_be_absent_from_an_export(section: str) -> None:
 
 def test_a_difference_between_backends_is_not_shown_as_equal() -> None:
     data = copy.deepcopy(FULL)
-    data["bit_exact"]["equal"] = False
+    data["bit_exact"] |= {"equal": False, "differences": ["native step: step 3: y[0]: expected 1, got 2"]}
     text = reports.render(reports.DemoReport.parse(data))
     assert 'class="worse">NO' in text
     assert "<td>yes</td>" not in text
+    assert "native step: step 3: y[0]: expected 1, got 2" in text
+
+
+def test_a_person_who_got_worse_is_shown_as_worse_and_rolled_back() -> None:
+    text = reports.render(reports.DemoReport.parse(FULL))
+    assert re.search(r"<td>10</td>.*?class=\"worse\">-8\.0 points.*?rolled back.*?78\.0 %", text, re.DOTALL)
+    assert re.search(r"<td>9</td>.*?class=\"good\">\+4\.0 points.*?kept", text, re.DOTALL)
 
 
 def test_a_board_that_is_not_ours_is_shown_by_its_id() -> None:
