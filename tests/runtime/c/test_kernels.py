@@ -157,6 +157,13 @@ def test_lif(kernels, seed, n, lam, theta):
     np.testing.assert_array_equal(v, residual)
 
 
+def test_lif_fires_at_the_threshold_itself(kernels):
+    v, current, s = np.zeros(3, np.int32), np.array([99, 100, 101], np.int32), np.empty(3, np.uint8)
+    kernels.esnn_lif(p(v), p(current), p(s), 3, 2**15, 100)
+    assert s.tolist() == [0, 1, 1]
+    assert v.tolist() == [99, 0, 1]
+
+
 @given(seeds, st.integers(1, 40), leaks)
 def test_leaky_integrate(kernels, seed, n, leak):
     acc, current = membranes(seed, n)
