@@ -38,6 +38,7 @@ test-long: install
 lint: install
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/clang-format --dry-run --Werror $$(find runtime/c -name '*.[ch]')
 	rm -rf $(TYPED) && mkdir -p $(TYPED)/edgesnn
 	ln -s $(CURDIR)/edgesnn/* $(CURDIR)/export $(CURDIR)/runtime $(CURDIR)/boards $(TYPED)/edgesnn/
 	cd $(TYPED) && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml -p edgesnn

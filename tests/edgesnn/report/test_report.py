@@ -203,6 +203,11 @@ def test_lines_that_end_together_have_names_that_do_not_overlap() -> None:
     assert abs(first - second) >= 16
 
 
+def test_a_confusion_shades_right_and_wrong_decisions_apart_by_their_share() -> None:
+    cells = re.findall(r'class="(a|bad)" fill-opacity="([\d.]+)"', svg.heatmap(["x", "y"], [[3, 1], [0, 0]]))
+    assert cells == [("a", "0.75"), ("bad", "0.25"), ("bad", "0.00"), ("a", "0.00")]
+
+
 def test_a_bar_is_as_long_as_its_share() -> None:
     widths = re.findall(
         r'width="([\d.]+)" height="18.0" rx="2" class="a"', svg.bars([("x", 10, ""), ("y", 5, ""), ("z", 0, "")])
