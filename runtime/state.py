@@ -68,10 +68,27 @@ def save(path: Path, model_id: int, payload: bytes) -> None:
     """Write a state into the slot that does not hold the newest one.
 
     Raises:
-        StateError: the file is not a state file of this model; it is left untouched.
+        StateError: the file is not a state file of this model, and is left untouched; or it cannot be written.
     """
     slot_bytes = HEADER_BYTES + len(payload)
-    existing = path.read_bytes() if path.exists() else b""
+    try:
+        existing = path.read_bytes() if path.exists() else b""
+        target, sequence = _next_slot(path, existing, model_id, slot_bytes)
+        slot = encode(model_id, sequence, payload)
+        if not existing:
+            with path.open("wb") as file:
+                file.truncate(2 * slot_bytes)
+        with path.open("r+b") as file:
+            _write(file, target * slot_bytes + HEADER_BYTES, slot[HEADER_BYTES:])
+            _write(file, target * slot_bytes, slot[:HEADER_BYTES])
+    except OSError as error:
+        raise StateError(
+            f"{path}: expected a file that can be written, got: {error.strerror}; choose another path"
+        ) from None
+
+
+def _next_slot(path: Path, existing: bytes, model_id: int, slot_bytes: int) -> tuple[int, int]:
+    """Index and sequence number of the slot to write; StateError where `existing` is not a state file of this model."""
     if len(existing) not in (0, 2 * slot_bytes):
         raise StateError(f"{path}: expected a state file of {2 * slot_bytes} bytes, got {len(existing)}; "
                          "it belongs to something else: choose another path")
@@ -79,15 +96,11 @@ def save(path: Path, model_id: int, payload: bytes) -> None:
     if any(slot.model_id != model_id for slot in slots):
         raise StateError(f"{path}: expected a state of model {model_id:016x}, got {slots[-1].model_id:016x}; "
                          "choose another path")
-    newest = slots[-1] if slots else None
-    target = 1 - newest.index if newest else 0
-    slot = encode(model_id, (newest.sequence if newest else 0) + 1, payload)
-    if not existing:
-        with path.open("wb") as file:
-            file.truncate(2 * slot_bytes)
-    with path.open("r+b") as file:
-        _write(file, target * slot_bytes + HEADER_BYTES, slot[HEADER_BYTES:])
-        _write(file, target * slot_bytes, slot[:HEADER_BYTES])
+    # A first save that was cut leaves no valid slot either, but nothing in the second one.
+    if not slots and any(existing[slot_bytes:]):
+        raise StateError(f"{path}: expected a state file, got {len(existing)} bytes without a valid state; "
+                         "choose another path, or delete the file if it is a damaged state")
+    return (1 - slots[-1].index, slots[-1].sequence + 1) if slots else (0, 1)
 
 
 def load(path: Path, model_id: int, payload_bytes: int) -> bytes:
