@@ -14,6 +14,7 @@ import onnx
 
 from edgesnn.export.builder import BATCH, GraphBuilder
 from edgesnn.export.vectors import write_vectors
+from edgesnn.export.window import window
 from edgesnn.runtime.model import Model
 
 LEAK = np.array([31000], np.int32)
@@ -46,9 +47,10 @@ class RandomModel:
         self.builder = GraphBuilder()
 
     def write(self, folder: Path, *, vectors: bool = True) -> Model:
-        """`step.onnx`, `learn.onnx` and `vectors.npz`."""
+        """`step.onnx`, `window.onnx`, `learn.onnx` and `vectors.npz`."""
         step = self._step()
         onnx.save_model(step, folder / "step.onnx")
+        onnx.save_model(window(step, self.shape.steps), folder / "window.onnx")
         if self.shape.learn:
             sealed = {entry.key: entry.value for entry in step.metadata_props}
             onnx.save_model(self._learn(sealed), folder / "learn.onnx")

@@ -1,0 +1,279 @@
+"""The state file: two slots, and a save that may be cut at every byte."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import struct
+import zlib
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgesnn.errors import StateError
+from edgesnn.runtime import state
+
+MODEL, OTHER = 0x0123456789ABCDEF, 0x0123456789ABCDEE
+PAYLOADS = [bytes(range(start, start + 24)) for start in (1, 101, 201)]
+HEADER = 32
+SLOT = HEADER + len(PAYLOADS[0])
+
+
+class PowerCutError(Exception):
+    """Not an OSError, so that nothing can mistake it for a full disk."""
+
+
+class Disk:
+    """Files opened while it is in force take `power` bytes of writing, or changes of size, and then the power is gone.
+
+    `events` is what reached the disk: ("write", offset, bytes), ("size", bytes), ("sync",).
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, power: int | None = None) -> None:
+        self.power = power
+        self.events: list[tuple[Any, ...]] = []
+        opened = Path.open
+
+        def open_on_disk(path: Path, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
+            if mode in ("r", "rb"):
+                return opened(path, mode, *args, **kwargs)
+            return _File(self, opened(path, mode, buffering=0))
+
+        monkeypatch.setattr(Path, "open", open_on_disk)
+        monkeypatch.setattr(os, "fsync", lambda _: self.events.append(("sync",)))
+
+    def take(self, wanted: int) -> int:
+        given = wanted if self.power is None else min(wanted, self.power)
+        if self.power is not None:
+            self.power -= given
+        return given
+
+
+class _File:
+    def __init__(self, disk: Disk, raw: Any) -> None:
+        self.disk, self.raw = disk, raw
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.raw.close()
+
+    def write(self, data: bytes) -> int:
+        given = self.disk.take(len(data))
+        self.disk.events.append(("write", self.raw.tell(), data[:given]))
+        self.raw.write(data[:given])
+        if given < len(data):
+            raise PowerCutError
+        return given
+
+    def truncate(self, size: int) -> None:
+        if not self.disk.take(1):
+            raise PowerCutError
+        self.disk.events.append(("size", size))
+        self.raw.truncate(size)
+
+    def __getattr__(self, name: str) -> Any:  # seek, flush, fileno, ...
+        return getattr(self.raw, name)
+
+
+def load(path: Path, model: int = MODEL) -> bytes:
+    return state.load(path, model, len(PAYLOADS[0]))
+
+
+def slot_by_hand(model: int, sequence: int, payload: bytes) -> bytes:
+    """docs/architecture.md, "State file", once more."""
+    head = struct.pack("<IIQIII", 0x4E4E5345, 1, model, sequence, len(payload), zlib.crc32(payload))
+    return head + struct.pack("<I", zlib.crc32(head)) + payload
+
+
+def one_line(error: pytest.ExceptionInfo[BaseException], *words: str) -> bool:
+    text = str(error.value)
+    return "\n" not in text and all(word in text for word in words)
+
+
+def saved(path: Path, count: int) -> bytes:
+    """Save the first `count` payloads in turn; the bytes of the file."""
+    for payload in PAYLOADS[:count]:
+        state.save(path, MODEL, payload)
+    return path.read_bytes() if count else b""
+
+
+def test_slots_take_turns_and_the_bytes_are_those_of_the_document(tmp_path):
+    path = tmp_path / "user.state"
+    expected = [bytes(SLOT), bytes(SLOT)]
+    for sequence, payload in enumerate([*PAYLOADS, *PAYLOADS], start=1):
+        state.save(path, MODEL, payload)
+        expected[(sequence - 1) % 2] = slot_by_hand(MODEL, sequence, payload)
+        assert path.read_bytes() == b"".join(expected)
+        assert load(path) == payload
+
+
+def test_the_payload_is_on_the_disk_before_its_header(tmp_path, monkeypatch):
+    path = tmp_path / "user.state"
+    saved(path, 1)
+    disk = Disk(monkeypatch)
+    state.save(path, MODEL, PAYLOADS[1])
+    slot = slot_by_hand(MODEL, 2, PAYLOADS[1])
+    assert disk.events == [
+        ("write", SLOT + HEADER, slot[HEADER:]),
+        ("sync",),
+        ("write", SLOT, slot[:HEADER]),
+        ("sync",),
+    ]
+
+
+@pytest.mark.parametrize("states", [0, 1, 2])
+def test_a_cut_at_every_byte_leaves_the_older_state(tmp_path, monkeypatch, states):
+    path = tmp_path / "user.state"
+    before = saved(path, states)
+    older = PAYLOADS[states - 1] if states else None
+    newer = bytes(reversed(PAYLOADS[0]))
+    for power in itertools.count():
+        path.unlink(missing_ok=True)
+        if before:
+            path.write_bytes(before)
+        with monkeypatch.context() as patch:
+            Disk(patch, power)
+            try:
+                state.save(path, MODEL, newer)
+                break
+            except PowerCutError:
+                pass
+        if older is None:
+            with pytest.raises(StateError, match="expected a valid state"):
+                load(path)
+        else:
+            assert load(path) == older, power
+        state.save(path, MODEL, PAYLOADS[0][::2] * 2)  # saving goes on after the cut
+        assert load(path) == PAYLOADS[0][::2] * 2
+    assert power == SLOT + (states == 0)  # every byte, and the size of a new file
+    assert load(path) == newer
+
+
+@given(st.lists(st.tuples(st.integers(0, 255), st.one_of(st.none(), st.integers(0, SLOT))), min_size=1, max_size=12))
+def test_any_row_of_saves_and_cuts_keeps_the_last_whole_state(tmp_path_factory, saves):
+    path = tmp_path_factory.mktemp("state") / "user.state"
+    last = None
+    for value, power in saves:
+        payload = bytes([value]) * len(PAYLOADS[0])
+        with pytest.MonkeyPatch.context() as patch:
+            Disk(patch, power)
+            try:
+                state.save(path, MODEL, payload)
+                last = payload
+            except PowerCutError:
+                pass
+        if last is not None:
+            assert load(path) == last
+
+
+def test_every_flipped_bit_costs_at_most_the_newest_state(tmp_path):
+    path = tmp_path / "user.state"
+    whole = saved(path, 2)
+    for bit in range(8 * len(whole)):
+        broken = bytearray(whole)
+        broken[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(broken)
+        assert load(path) == PAYLOADS[0 if bit // 8 >= SLOT else 1], bit
+
+
+@given(st.sets(st.integers(0, 8 * 2 * SLOT - 1), min_size=1, max_size=200), st.integers(0, 2 * SLOT))
+def test_noise_never_gives_a_torn_state(tmp_path_factory, bits, kept):
+    path = tmp_path_factory.mktemp("state") / "user.state"
+    broken = bytearray(saved(path, 2))
+    for bit in bits:
+        broken[bit // 8] ^= 1 << bit % 8
+    path.write_bytes(broken[:kept])
+    with suppress(StateError):
+        assert load(path) in PAYLOADS[:2]
+
+
+def test_after_a_flipped_bit_the_intact_slot_is_kept(tmp_path):
+    path = tmp_path / "user.state"
+    broken = bytearray(saved(path, 2))
+    broken[SLOT + HEADER] ^= 1
+    path.write_bytes(broken)
+    state.save(path, MODEL, PAYLOADS[2])
+    assert path.read_bytes() == slot_by_hand(MODEL, 1, PAYLOADS[0]) + slot_by_hand(MODEL, 2, PAYLOADS[2])
+
+
+def test_a_state_of_another_model_is_refused_and_kept(tmp_path):
+    path = tmp_path / "user.state"
+    before = saved(path, 2)
+    with pytest.raises(StateError) as error:
+        load(path, OTHER)
+    assert one_line(error, str(path), f"{OTHER:016x}", f"{MODEL:016x}")
+    with pytest.raises(StateError) as error:
+        state.save(path, OTHER, PAYLOADS[0])
+    assert one_line(error, str(path), f"{OTHER:016x}", f"{MODEL:016x}")
+    assert path.read_bytes() == before
+
+
+def test_a_state_of_another_size_is_refused_and_kept(tmp_path):
+    path = tmp_path / "user.state"
+    before = saved(path, 1)
+    with pytest.raises(StateError) as error:
+        state.load(path, OTHER, 7 * len(PAYLOADS[0]))
+    assert one_line(error, str(path), f"{MODEL:016x}")
+    with pytest.raises(StateError) as error:
+        state.save(path, OTHER, 7 * PAYLOADS[0])
+    assert one_line(error, str(path), f"expected a state file of {2 * (HEADER + 7 * 24)} bytes, got {2 * SLOT}")
+    assert path.read_bytes() == before
+
+
+CSV = b"label,x,y\n" + b"walk,0.25,-1.5\n" * 9
+
+
+@pytest.mark.parametrize("content", [CSV, CSV[: 2 * SLOT], CSV[:SLOT], b"\n", bytes(7)], ids=len)
+def test_another_file_by_mistake_is_refused_and_kept(tmp_path, content):
+    path = tmp_path / "stream.csv"
+    path.write_bytes(content)
+    with pytest.raises(StateError) as error:
+        load(path)
+    assert one_line(error, str(path), "expected a valid state")
+    with pytest.raises(StateError) as error:
+        state.save(path, MODEL, PAYLOADS[0])
+    assert one_line(error, str(path), "expected a state")
+    assert path.read_bytes() == content
+
+
+def test_an_empty_file_holds_no_state_and_takes_one(tmp_path):
+    path = tmp_path / "user.state"
+    path.touch()
+    with pytest.raises(StateError) as error:
+        load(path)
+    assert one_line(error, str(path), "expected a valid state, got 0 bytes")
+    state.save(path, MODEL, PAYLOADS[0])
+    assert load(path) == PAYLOADS[0]
+
+
+def test_a_path_without_a_file_is_one_line(tmp_path):
+    for path in (tmp_path / "none.state", tmp_path, tmp_path / "none" / "user.state"):
+        with pytest.raises(StateError) as error:
+            load(path)
+        assert one_line(error, str(path), "expected a state file")
+
+
+def test_a_path_that_takes_no_file_is_one_line(tmp_path):
+    (tmp_path / "file").touch()
+    for path in (tmp_path, tmp_path / "none" / "user.state", tmp_path / "file" / "user.state"):
+        with pytest.raises(StateError) as error:
+            state.save(path, MODEL, PAYLOADS[0])
+        assert one_line(error, str(path))
+
+
+@given(st.integers(0, 2**64 - 1), st.integers(0, 2**32 - 1), st.binary(max_size=40), st.binary(max_size=9))
+def test_a_slot_decodes_to_what_was_encoded(model, sequence, payload, behind):
+    raw = state.encode(model, sequence, payload)
+    assert raw == slot_by_hand(model, sequence, payload)
+    assert state.decode(1, raw + behind) == state.Slot(1, model, sequence, payload)
+    assert all(state.decode(1, raw[:cut]) is None for cut in range(len(raw)))
+    assert state.decode(1, raw.replace(struct.pack("<II", 0x4E4E5345, 1), struct.pack("<II", 0x4E4E5345, 2))) is None
