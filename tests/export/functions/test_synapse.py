@@ -1,0 +1,116 @@
+"""Synapses: exact accumulators for every type of input and weight, packed rows, strides and paddings."""
+
+from __future__ import annotations
+
+import golden
+import hypothesis.extra.numpy as hnp
+import numpy as np
+import pytest
+from functions import assert_function, rows
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+DTYPES = st.sampled_from([np.uint8, np.int8])
+FEW = settings(max_examples=25)
+
+
+def spikes(draw, dtype, shape):
+    """Values of a type, its ends among them."""
+    limits = np.iinfo(dtype)
+    low, high = int(limits.min), int(limits.max)
+    return draw(hnp.arrays(dtype, shape, elements=st.sampled_from([low, 0, 1, high]) | st.integers(low, high)))
+
+
+def signs(draw, shape):
+    return draw(hnp.arrays(np.int8, shape, elements=st.sampled_from([-1, 1])))
+
+
+@st.composite
+def dense(draw):
+    batch, inputs, outputs = draw(st.integers(1, 3)), draw(st.integers(1, 21)), draw(st.integers(1, 5))
+    x = spikes(draw, draw(DTYPES), (batch, inputs))
+    return x, spikes(draw, np.int8, (outputs, inputs)), signs(draw, (outputs, inputs))
+
+
+@st.composite
+def images(draw):
+    """x [N, C, H, W], a kernel that fits after padding, strides and pads (which may differ on each side)."""
+    kernel = draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
+    size = draw(st.tuples(st.integers(kernel[0], 6), st.integers(kernel[1], 6)))
+    batch, channels, outputs = (draw(st.integers(1, most)) for most in (2, 5, 4))
+    x = spikes(draw, draw(DTYPES), (batch, channels, *size))
+    shape = (outputs, channels, *kernel)
+    strides = draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
+    pads = draw(st.tuples(*[st.integers(0, 2)] * 4))
+    return x, spikes(draw, np.int8, shape), signs(draw, shape), strides, pads
+
+
+@FEW
+@given(case=dense())
+def test_linear(case):
+    x, w, _ = case
+    assert_function("Linear", {"x": x, "w": w}, [rows(golden.linear, x, w)], ["int32"], ["w"])
+
+
+@FEW
+@given(case=dense())
+def test_binary_linear(case):
+    x, _, w = case
+    inputs = {"x": x, "w": golden.pack_signs(w)}
+    assert_function("BinaryLinear", inputs, [rows(golden.linear, x, w)], ["int32"], ["w"], fan_in=w.shape[1])
+
+
+@FEW
+@given(case=images())
+def test_conv2d(case):
+    x, w, _, strides, pads = case
+    expected = rows(golden.conv2d, x, w, strides, pads)
+    assert_function("Conv2d", {"x": x, "w": w}, [expected], ["int32"], ["w"], strides=list(strides), pads=list(pads))
+
+
+@FEW
+@given(case=images())
+def test_binary_conv2d(case):
+    x, _, w, strides, pads = case
+    inputs = {"x": x, "w": golden.pack_signs(w)}
+    assert_function("BinaryConv2d", inputs, [rows(golden.conv2d, x, w, strides, pads)], ["int32"], ["w"],
+                    fan_in=int(np.prod(w.shape[1:])), kernel=list(w.shape),
+                    strides=list(strides), pads=list(pads))  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:invalid value encountered in cast:RuntimeWarning")  # onnx's own, for strides of 1
+@FEW
+@given(kernel=st.tuples(st.integers(1, 3), st.integers(1, 3)), strides=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+       data=st.data())  # fmt: skip
+def test_max_pool(kernel, strides, data):
+    shape = (2, 3, kernel[0] + data.draw(st.integers(0, 4)), kernel[1] + data.draw(st.integers(0, 4)))
+    x = spikes(data.draw, np.uint8, shape)
+    expected = rows(golden.maxpool2d, x, kernel, strides)
+    assert_function("MaxPool2d", {"x": x}, [expected], ["uint8"], kernel_shape=list(kernel), strides=list(strides))
+
+
+@FEW
+@given(fan_in=st.integers(1, 30), outputs=st.integers(1, 4), fill=st.booleans(), data=st.data())
+def test_unpack_signs(fan_in, outputs, fill, data):
+    """Bits beyond the fan-in have no effect, whatever they are."""
+    w = signs(data.draw, (outputs, fan_in))
+    packed = golden.pack_signs(w)
+    if fill and fan_in % 8:
+        packed[:, -1] |= np.uint8(0xFF << (fan_in % 8) & 0xFF)
+    assert_function("UnpackSigns", {"w": packed}, [w], ["int8"], ["w"], fan_in=fan_in)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8])
+def test_weights_may_also_be_inputs(dtype):
+    """Trainable weights are fed, not folded."""
+    x, w = np.array([[np.iinfo(dtype).max, np.iinfo(dtype).min]], dtype), np.array([[-128, 127], [127, -128]], np.int8)
+    assert_function("Linear", {"x": x, "w": w}, [rows(golden.linear, x, w)], ["int32"])
+
+
+def test_conv_is_exact_at_the_end_of_float32():
+    """65,792 products of 255, one of them doubled, reach 2^24 - 1: the largest accumulator the exporter lets pass."""
+    x, w = np.full((1, 257, 16, 16), 255, np.uint8), np.ones((2, 257, 16, 16), np.int8)
+    w[1, 0, 0, 0] = 2
+    expected = golden.conv2d(x[0], w, (1, 1), (0, 0, 0, 0))[None]
+    assert expected.ravel().tolist() == [16_776_960, 16_777_215] == [2**24 - 256, 2**24 - 1]
+    assert_function("Conv2d", {"x": x, "w": w}, [expected], ["int32"], strides=[1, 1], pads=[0, 0, 0, 0])
