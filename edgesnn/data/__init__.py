@@ -6,6 +6,7 @@ from pathlib import Path
 from edgesnn.data.csv_stream import CsvStream, from_csv, read_csv
 from edgesnn.data.dataset import Dataset, Frame, Images, Recording, Split, frames
 from edgesnn.data.images import digits, mnist5k
+from edgesnn.data.variation import Variation
 from edgesnn.data.watch import watch
 from edgesnn.errors import DataError
 
@@ -16,6 +17,7 @@ __all__ = [
     "Images",
     "Recording",
     "Split",
+    "Variation",
     "digits",
     "frames",
     "from_csv",

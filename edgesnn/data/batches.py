@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edgesnn.data.dataset import Dataset, Images, Recording, frames
+from edgesnn.data.variation import Draw, Variation, draw, varied
 from edgesnn.errors import DataError
 
 Batch = tuple[Tensor, Tensor]
@@ -81,22 +82,31 @@ def _stream_training(
     """
     frame = data.stream_frame
     span = (steps - 1) * frame.hop + frame.length
+    stride = steps * frame.hop
     windows, labels = [], []
     for recording in recordings:
         room = len(recording.rows) - span
         if room < 0:
             continue
-        stride = steps * frame.hop
-        first = int(torch.randint(min(stride, room + 1), (1,), generator=generator))
-        rows = data.normalize(recording.rows)
-        for start in range(first, room + 1, stride):
-            windows.append(rows[start : start + span])
+        start = int(torch.randint(min(stride, room + 1), (1,), generator=generator))
+        while start <= room:
+            change = _drawn(data.variation, generator) if data.variation else None
+            tempo = change.tempo if change else 1.0
+            if start + tempo * (span - 1) > len(recording.rows) - 1:
+                break
+            rows = varied(recording.rows, start, span, change) if change else recording.rows[start : start + span]
+            windows.append(data.normalize(rows))
             labels.append(recording.label)
+            start += round(tempo * stride)
     if not windows:
         raise DataError(f"data '{data.name}': no recording has the {span} rows of {steps} steps; use fewer steps")
     for batch in _shuffled(len(windows), batch_size, generator):
         x = np.stack([frames(windows[i], frame) for i in batch.tolist()], axis=1)
         yield torch.from_numpy(x), torch.tensor([labels[i] for i in batch.tolist()])
+
+
+def _drawn(variation: Variation, generator: torch.Generator) -> Draw:
+    return draw(variation, torch.randn(5, generator=generator, dtype=torch.float64).numpy())
 
 
 def _stream_evaluation(data: Dataset, recordings: tuple[Recording, ...], continuous: bool) -> Iterator[Batch]:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from edgesnn.data.variation import Variation
 from edgesnn.errors import DataError
 
 if TYPE_CHECKING:
     import torch
-
 SPLITS = ("train", "validation", "test")
 
 
@@ -61,7 +61,7 @@ class Dataset:
 
     A channel is the last axis of a row for streams, the first axis of an image. `frame` and `rate_hz` (rows a second)
     are None for images; `steps` is the number of time steps that training and evaluation use unless told otherwise.
-    Training moves each image by up to `shift` pixels, drawn anew each time.
+    Training moves each image by up to `shift` pixels, and changes each window of a stream by a drawn `variation`.
     """
 
     name: str
@@ -76,6 +76,7 @@ class Dataset:
     validation: Split
     test: Split
     shift: int = 0
+    variation: Variation | None = None
 
     def split(self, name: str) -> Split:
         if name not in SPLITS:
