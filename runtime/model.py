@@ -77,7 +77,7 @@ def read_graph(path: Path) -> onnx.ModelProto:
     if not path.is_file():
         raise ModelError(f"{path}: expected an exported graph, found no file; run `edgesnn export RUN -o {path.parent}`")
     try:
-        proto = onnx.load_model(path)
+        proto = onnx.load_model(path, load_external_data=False)  # an export is one file; a damaged one may name others
     except (DecodeError, OSError, ValueError) as error:
         raise ModelError(f"{path}: expected an ONNX file, got one that does not parse ({error}); export again") from None
     metadata = {entry.key: entry.value for entry in proto.metadata_props}
@@ -108,12 +108,13 @@ class Model:
         self.rule = meta["rule"]
         self.time_steps = int(meta["time_steps"])
         self.source_hash = self.metadata[SOURCE_HASH]
-        self.classes: list[str] = json.loads(meta["classes"])
+        self.classes = [str(name) for name in json.loads(meta["classes"])]
         self.rate_hz = float(meta["rate_hz"])
         entry = json.loads(meta["input"])
         self.input = InputSpec(
-            tuple(entry["shape"]), entry["dtype"], entry["scale"], tuple(entry["mean"]), tuple(entry["std"])
-        )
+            tuple(entry["shape"]), np.dtype(entry["dtype"]).name, float(entry["scale"]),
+            tuple(entry["mean"]), tuple(entry["std"]),
+        )  # fmt: skip
         frame, learn = json.loads(meta["frame"]), json.loads(meta["learn"])
         self.frame = FrameSpec(**frame) if frame else None
         self.learn = LearnSpec(**learn) if learn else None
@@ -136,7 +137,11 @@ class Model:
         path = Path(directory)
         if not path.is_dir():
             raise ModelError(f"{path}: expected a folder written by `edgesnn export`, found none; check the path")
-        return cls(path, read_graph(path / "step.onnx"))
+        model = cls(path, read_graph(path / "step.onnx"))
+        if model.source_hash != model.metadata[CONTENT_HASH]:
+            raise ModelError(f"{path / 'step.onnx'}: expected source hash {model.metadata[CONTENT_HASH][:16]}, got "
+                             f"{model.source_hash[:16]}: a file that was changed after export; export again")
+        return model
 
     def graph(self, name: str) -> onnx.ModelProto:
         """The graph `step`, `window` or `learn` of this folder, checked to belong to the same model."""
