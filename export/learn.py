@@ -17,8 +17,8 @@ from edgesnn.runtime.graph import NEW
 from edgesnn.runtime.model import LearnSpec
 
 SCOPES = ("readout",)
-#: Finest unit of the trace: 2^-12 of a spike.
-_TRACE_BITS = 12
+#: Finest unit of the trace: 2^-10 of a spike.
+_TRACE_BITS = 10
 WEIGHT, BIAS, TRACE, COUNT = "readout.weight", "readout.bias", "readout.trace", "learn.count"
 
 
@@ -70,7 +70,7 @@ def learn_spec(lowered: Lowered, scale: TraceScale, rate: float, seed: int) -> L
     shifts = [round(-math.log2(step)) for step in (weight_step, bias_step)]
     if not all(1 <= shift <= 32 for shift in shifts):
         raise ExportError(f"learn: expected a learning rate whose shifts are 1 to 32, got {rate:g} with shifts {shifts}; "
-                          "choose a rate between 3e-4 and 1")
+                          f"choose a {'larger' if max(shifts) > 32 else 'smaller'} rate")
     return LearnSpec("readout", shifts[0], shifts[1], seed)
 
 
