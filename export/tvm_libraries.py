@@ -6,7 +6,12 @@ The function bodies are inlined, constants folded, and the result is imported in
 from __future__ import annotations
 
 import json
+import os
+import sys
+import tempfile
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -50,11 +55,32 @@ def _compile(proto: onnx.ModelProto, target: str, path: Path) -> dict[str, list[
         raise BackendError(f"tvm: expected the package apache-tvm, got {error}; pip install edgesnn[tvm]") from None
     flat = _inline(proto)
     shapes = {entry.name: _single_stream_shape(entry) for entry in flat.graph.input}
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _captured_stderr():
         warnings.simplefilter("ignore", UserWarning)  # the importer renames inputs, which the manifest makes irrelevant
         module = from_onnx(flat, shape_dict=shapes)
-    compiler.compile(module, target=target).export_library(str(path))
+        compiler.compile(module, target=target).export_library(str(path))
     return {"inputs": list(shapes), "outputs": [entry.name for entry in flat.graph.output]}
+
+
+@contextmanager
+def _captured_stderr() -> Iterator[None]:
+    """Hold back what TVM's C++ prints, which goes past Python's streams, and show it only if compiling fails.
+
+    It warns of table look-ups out of bounds; the only one here is clipped to its table.
+    """
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as log:
+        os.dup2(log.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            log.seek(0)
+            os.write(kept, log.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
 
 
 def _inline(proto: onnx.ModelProto) -> onnx.ModelProto:
