@@ -50,13 +50,13 @@ class Session(ABC):
 
         Raises:
             ModelError: the model was exported without learning.
-            DataError: the label is out of range.
+            DataError: the label is out of range, or no integer.
         """
         if self.model.learn is None:
             raise ModelError(f"{self.model.path}: expected a model that learns, got one exported without; "
                              "export again with --learn readout")
-        if not 0 <= label < len(self.model.classes):
-            raise DataError(f"label: expected 0 to {len(self.model.classes) - 1}, got {label}; "
+        if not isinstance(label, int | np.integer) or not 0 <= label < len(self.model.classes):
+            raise DataError(f"label: expected 0 to {len(self.model.classes) - 1}, got {label!r}; "
                             f"classes are {', '.join(self.model.classes)}")
         self._learn(int(label))
 
