@@ -1,0 +1,280 @@
+"""Proven bounds: the worst input reaches them, no stream leaves them, and what could overflow is refused by name."""
+
+from __future__ import annotations
+
+import golden
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from random_models import RandomModel, Shape
+
+from edgesnn.errors import ExportError
+from edgesnn.export.bounds import accumulator_bound, prove
+from edgesnn.export.builder import BATCH, GraphBuilder
+from edgesnn.runtime.ort import create_session
+
+
+def int32(*values):
+    return np.array(values, np.int32)
+
+
+def step(nodes, dtype="int8", shape=(4,), constants=None, states=()):
+    """A step graph of these nodes: (function, name, inputs, outputs, attributes)."""
+    builder = GraphBuilder()
+    builder.input("x", dtype, [BATCH, *shape])
+    for name, value in (constants or {}).items():
+        builder.constant(name, value)
+    for name in states:
+        builder.state(name, shape)
+    for function, name, inputs, outputs, attributes in nodes:
+        builder.call(function, name, inputs, outputs, **attributes)
+    if not states:
+        builder.output(nodes[-1][3][0], "int32", [f"axis{axis}" for axis in range(len(shape) + 1)])
+    return builder.build("step", {}, "")
+
+
+def synapse(function, w, dtype, shape, **attributes):
+    return step([(function, "fc1.synapse", ["x", "w"], ["a"], attributes)], dtype, shape, {"w": w})
+
+
+def rescaled(m, b, shift, fan_in=4):
+    """A dense layer of +1 weights on int8 and its rescale."""
+    constants = {"w": np.ones((1, fan_in), np.int8), "M": int32(m), "b": int32(b)}
+    nodes = [
+        ("Linear", "fc1.synapse", ["x", "w"], ["a"], {}),
+        ("Rescale", "fc1.rescale", ["a", "M", "b"], ["I"], {"shift": shift}),
+    ]
+    return step(nodes, "int8", (fan_in,), constants)
+
+
+def firing(function="EMPF", lam=(1,), theta=(5,), **attributes):
+    """One neuron on a current of x."""
+    constants = {"w": np.ones((4, 4), np.int8), "lam": int32(*lam), "theta": int32(*theta)}
+    inputs, outputs = ["v", "a", "lam", "theta"], ["s", "v.new"]
+    if function == "ParallelEMPF":
+        inputs, outputs = ["a", "theta"], ["s"]
+    if function == "LeakyIntegrate":
+        inputs, outputs = ["v", "a", "lam"], ["v.new"]
+    nodes = [("Linear", "fc1.synapse", ["x", "w"], ["a"], {}), (function, "neuron1.fire", inputs, outputs, attributes)]
+    return step(nodes, constants=constants, states=("v",) if len(inputs) > 2 else ())
+
+
+def evaluate(model, x):
+    return create_session(model.SerializeToString()).run(None, {"x": x})[0]
+
+
+def worst_inputs(w, dtype):
+    """For every output, the input that makes it largest, and the one that makes it smallest: [2*O, ...]."""
+    limits = np.iinfo(dtype)
+    largest = np.where(w > 0, limits.max, np.where(w < 0, limits.min, 0))
+    smallest = np.where(w > 0, limits.min, np.where(w < 0, limits.max, 0))
+    return np.concatenate([largest, smallest]).astype(dtype)
+
+
+@st.composite
+def weights(draw):
+    """Weights of a dense layer or of one position of a convolution, biased to one sign at times."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**16)))
+    shape = (draw(st.integers(1, 4)), draw(st.integers(1, 20)))
+    if draw(st.booleans()):
+        shape = (*shape, draw(st.integers(1, 3)), draw(st.integers(1, 3)))
+    low, high = draw(st.sampled_from([(-128, 127), (0, 127), (-128, 0)]))
+    ints = rng.integers(low, high, shape, np.int8, True)
+    return ints, rng.choice(np.array([-1, 1], np.int8), shape, p=[0.3, 0.7])
+
+
+@settings(max_examples=40)
+@given(case=weights(), dtype=st.sampled_from(["int8", "uint8"]), binary=st.booleans())
+def test_worst_inputs_reach_the_bound(case, dtype, binary):
+    w = case[1] if binary else case[0]
+    conv = w.ndim == 4
+    attributes = {"strides": [1, 1], "pads": [0, 0, 0, 0]} if conv else {}
+    attributes |= {"fan_in": int(w[0].size)} if binary else {}
+    attributes |= {"kernel": list(w.shape)} if binary and conv else {}
+    function = ("Binary" if binary else "") + ("Conv2d" if conv else "Linear")
+    model = synapse(function, golden.pack_signs(w) if binary else w, dtype, w.shape[1:], **attributes)
+    (bound,) = prove(model)
+    reached = evaluate(model, worst_inputs(w, dtype)).astype(np.int64)
+    assert (bound.low, bound.high) == (-np.abs(reached).max(), np.abs(reached).max())
+    limits = np.iinfo(dtype)
+    assert bound.high == accumulator_bound(w.reshape(len(w), -1), int(limits.min), int(limits.max))
+
+
+@pytest.mark.parametrize("b", [-700, 0, 700])
+@pytest.mark.parametrize("m", [-3000, 3000])
+def test_worst_inputs_reach_the_current(m, b):
+    """Weights +1 on int8: the lowest accumulator, -128*4, sets the interval for both signs of M."""
+    model = rescaled(m, b, 5)
+    bound = prove(model)[1]
+    reached = evaluate(model, np.full((1, 4), -128, np.int8)).item()
+    assert reached == (bound.low if m > 0 else bound.high)
+    assert (bound.low, bound.high) == tuple(((a * 3000 + 16) >> 5) + b for a in (-512, 512))
+
+
+def exposed(model):
+    """A session of the same graph with every value of the function nodes as an output; and node -> first value."""
+    copied = onnx.ModelProto()
+    copied.CopyFrom(model)
+    nodes = [node for node in copied.graph.node if node.domain == "edgesnn"]
+    del copied.graph.output[:]
+    copied.graph.output.extend(onnx.ValueInfoProto(name=name) for node in nodes for name in node.output)
+    return create_session(copied.SerializeToString()), {node.name: node.output[0] for node in nodes}
+
+
+@st.composite
+def networks(draw):
+    neurons = draw(st.lists(st.sampled_from(["EMPF", "LIF", "ParallelEMPF"]), min_size=1, max_size=2))
+    common = {"neurons": neurons, "steps": draw(st.integers(1, 3)), "learn": draw(st.booleans())}
+    if draw(st.booleans()):
+        return Shape((2, 5, 6), "uint8", (("Conv2d", 3), ("BinaryConv2d", 4), ("BinaryLinear", 5)), pool=True, **common)
+    return Shape((17,), "int8", (("Linear", 9), ("BinaryLinear", 6)), **common)
+
+
+@settings(max_examples=20)
+@given(shape=networks(), seed=st.integers(0, 999))
+def test_no_value_of_a_stream_leaves_its_interval(tmp_path_factory, shape, seed):
+    """Full-scale inputs, and every state at an end of its range."""
+    model = RandomModel(shape, seed).write(tmp_path_factory.getbasetemp(), vectors=False)
+    bounds = {bound.node: bound for bound in prove(model.step)}
+    session, first = exposed(model.step)
+    assert list(bounds) == list(first)
+    names = [entry.name for entry in session.get_outputs()]
+    taken = {entry.name for entry in (*session.get_inputs(), *session.get_overridable_initializers())}
+    rng, limits = np.random.default_rng(seed), np.iinfo(shape.input_dtype)
+    values = dict(model.factory)
+    for tensor in model.tensors:
+        if tensor.kind == "state" and tensor.name != "t":
+            ends = [0, 2**20] if tensor.name == "readout.trace" else golden.SAT24
+            values[tensor.name] = rng.choice(np.array(ends, np.int32), tensor.shape)
+    for _ in range(3):
+        values["x"] = rng.choice(np.array([limits.min, limits.max]), (1, *shape.input_shape)).astype(shape.input_dtype)
+        feeds = {name: value for name, value in values.items() if name in taken}
+        results = dict(zip(names, session.run(names, feeds), strict=True))
+        for node, name in first.items():
+            assert bounds[node].low <= results[name].min(), node
+            assert results[name].max() <= bounds[node].high, node
+        states = {name.removesuffix(".new"): value for name, value in results.items() if name.endswith(".new")}
+        assert all(golden.SAT24[0] <= v.min() <= v.max() <= golden.SAT24[1] for v in states.values())
+        values |= states
+
+
+def test_limits_by_node(tmp_path):
+    shape = Shape((2, 5, 6), "uint8", (("Conv2d", 3), ("BinaryLinear", 5)), neurons=("EMPF", "LIF"), pool=True, steps=2)
+    limits = {bound.node: bound.limit for bound in prove(RandomModel(shape, 1).write(tmp_path, vectors=False).step)}
+    assert limits == {
+        "t.next": 2**31 - 1, "fc0.synapse": 2**24, "fc0.rescale": 2**30, "n_fc0.fire": 255, "pool_fc0.max": 255,
+        "fc1.synapse": 2**31 - 1, "fc1.rescale": 2**30, "n_fc1.fire": 1, "readout.synapse": 2**31 - 1,
+        "readout.rescale": 2**30, "readout.integrate": 2**23, "readout.average": 2**23 - 1,
+    }  # fmt: skip
+
+
+def test_trained_weights_are_bounded_by_what_learning_may_make_of_them(tmp_path):
+    """127 a weight and 24 bits of bias, whatever the factory values."""
+    model = RandomModel(Shape((3,), hidden=(("Linear", 6),), neurons=("LIF",)), 0).write(tmp_path, vectors=False)
+    bounds = {bound.node: bound for bound in prove(model.step)}
+    assert bounds["readout.synapse"].high == 127 * 6
+    assert bounds["readout.rescale"].high > 2**23
+
+
+# -- refusals ---------------------------------------------------------------------------------------------------------
+
+
+def refused(model, pattern):
+    with pytest.raises(ExportError, match=pattern) as error:
+        prove(model)
+    assert "\n" not in str(error.value)
+
+
+def test_dense_accumulator_over_32_bits():
+    fits, over = 2**31 // (255 * 127), 2**31 // (255 * 127) + 1
+    (bound,) = prove(synapse("Linear", np.full((1, fits), 127, np.int8), "uint8", (fits,)))
+    assert bound.high == fits * 255 * 127
+    pattern = (
+        rf"^fc1.synapse: expected values within \+-2147483647, got a bound of {over * 255 * 127}; reduce the fan-in"
+    )
+    refused(synapse("Linear", np.full((1, over), -127, np.int8), "uint8", (over,)), pattern)
+
+
+@pytest.mark.parametrize("binary", [False, True])
+def test_convolution_over_24_bits(binary):
+    """float32 holds 2^24 and all integers below it: 65,793 * 255 = 2^24 - 1 passes, one weight more does not."""
+
+    def conv(fan_in):
+        w = np.ones((1, fan_in, 1, 1), np.int8)
+        attributes = {"strides": [1, 1], "pads": [0, 0, 0, 0]}
+        if binary:
+            attributes |= {"fan_in": fan_in, "kernel": [1, fan_in, 1, 1]}
+            return synapse("BinaryConv2d", golden.pack_signs(w), "uint8", (fan_in, 1, 1), **attributes)
+        return synapse("Conv2d", w, "uint8", (fan_in, 1, 1), **attributes)
+
+    assert prove(conv(65_793))[0].high == 2**24 - 1
+    refused(
+        conv(65_794), r"^fc1.synapse: expected values within \+-16777216, got a bound of 16777470; reduce the fan-in"
+    )
+
+
+def test_products_over_53_bits():
+    """|a| <= 2^23, M = 2^30 - 1 and a shift of 23 stay below 2^53; with one weight more they do not."""
+    m, fan_in = 2**30 - 1, 2**16
+    assert prove(rescaled(m, 0, 23, fan_in))[1].high == 2**30 - 1
+    pattern = r"^fc1.rescale: expected products below 2\^53 and a shift of 1 to 52, got \d+ and 23; reduce the fan-in"
+    refused(rescaled(m, 0, 23, fan_in + 1), pattern)
+
+
+@pytest.mark.parametrize("shift", [0, 53])
+def test_shifts_that_are_not_exact(shift):
+    refused(rescaled(1, 0, shift), rf"^fc1.rescale: .* a shift of 1 to 52, got .* and {shift}; ")
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_currents_over_30_bits(sign):
+    assert prove(rescaled(2**22, 0, 1))[1].high == 2**30
+    refused(
+        rescaled(2**22, sign, 1), r"^fc1.rescale: expected values within \+-1073741824, got a bound of 1073741825; "
+    )
+
+
+@pytest.mark.parametrize("function", ["EMPF", "LIF", "LeakyIntegrate"])
+@pytest.mark.parametrize("lam", [(-1,), (2**15 + 1,), (5, 2**15 + 1)])
+def test_leaks_outside_q15(function, lam):
+    attributes = {"k": 4, "bits": 4} if function == "EMPF" else {}
+    prove(firing(function, (0, 2**15), **attributes))
+    refused(
+        firing(function, lam, **attributes), r"^neuron1.fire: expected a leak in Q15 from 0 to 32768, got .*; keep it"
+    )
+
+
+@pytest.mark.parametrize("function", ["EMPF", "LIF", "ParallelEMPF"])
+@pytest.mark.parametrize("theta", [(-1,), (2**23,), (7, -1)])
+def test_thresholds_outside_the_membrane(function, theta):
+    attributes = {} if function == "LIF" else {"k": 4, "bits": 4}
+    prove(firing(function, theta=(0, 2**23 - 1), **attributes))
+    refused(
+        firing(function, theta=theta, **attributes), r"^neuron1.fire: expected thresholds from 0 to 8388607, got .*; "
+    )
+
+
+@pytest.mark.parametrize(("k", "bits"), [(0, 4), (16, 4), (8, 0), (8, 9)])
+@pytest.mark.parametrize("function", ["EMPF", "ParallelEMPF"])
+def test_spikes_that_do_not_fit_a_byte(function, k, bits):
+    prove(firing(function, k=15, bits=8))
+    refused(
+        firing(function, k=k, bits=bits),
+        rf"^neuron1.fire: expected 1 <= k <= 15 and 1 <= bits <= 8, got k={k}, bits={bits}",
+    )
+
+
+def test_traces_over_24_bits():
+    constants = {"leak": int32(3)}
+    nodes = [("Trace", "readout.average", ["trace", "x", "leak"], ["trace.new"], {"gain": 1, "limit": 2**23})]
+    refused(
+        step(nodes, "uint8", constants=constants, states=("trace",)),
+        r"^readout.average: expected values within \+-8388607",
+    )
+
+
+def test_an_operator_without_bounds():
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Relu", ["x"], ["y"], name="act")], "g", [], [])
+    refused(onnx.helper.make_model(graph), r"^act: expected a node with known bounds, got Relu; export it with edgesnn")
