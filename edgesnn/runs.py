@@ -181,7 +181,7 @@ def _rebuild(config: dict[str, Any]) -> Network:
 
 
 def load_run(folder: str | Path) -> Run:
-    """The run that `train` or `edgesnn quantize` wrote. Raises ConfigError or TrainingError for a folder that is not one."""
+    """The run that `train` or `edgesnn quantize` wrote; ConfigError or TrainingError for a folder that is not one."""
     folder = Path(folder)
     config = read_config(folder / CONFIG)
     data = load_data(config)
