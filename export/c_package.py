@@ -16,6 +16,7 @@ from edgesnn.export.c_graph import Array
 from edgesnn.export.c_ops import C_TYPES
 from edgesnn.export.c_plan import Program, check_budget, program
 from edgesnn.runtime.model import Model
+from edgesnn.runtime.package import MANIFEST, manifest
 
 ABI = 1
 _KEPT = "build"  # compiled files, which are found by content hash
@@ -28,7 +29,8 @@ class _Template(string.Template):
 
 
 def c(directory: str | Path, board: str = "host") -> Path:
-    """Write `directory/c/`: `NAME.h`, `NAME.c`, `NAME_vectors.h`, `main.c`, `CMakeLists.txt`, `README.md`, `esnn/`.
+    """Write `directory/c/`: `NAME.h`, `NAME.c`, `NAME_vectors.h`, `main.c`, `CMakeLists.txt`, `README.md`, `esnn/`,
+    and `package.json`, which names the board.
 
     The same model gives the same bytes.
 
@@ -49,6 +51,7 @@ def c(directory: str | Path, board: str = "host") -> Path:
     check_budget(planned, board)
     out = Path(directory) / "c"
     texts = _texts(planned, _vectors(planned.model))
+    texts[MANIFEST] = manifest(board, planned.model.source_hash, planned.arena_bytes)
     _clear(out)
     for name, text in texts.items():
         (out / name).write_text(text, encoding="utf-8", newline="\n")

@@ -68,6 +68,12 @@ class Program:
         params = [tensor.nbytes for tensor in self.model.tensors if tensor.kind == "param"]
         return sum(array.nbytes for array in constants.values()) + sum(params)
 
+    @property
+    def weights(self) -> int:
+        """Number of synaptic weights, however few bits each has."""
+        synapses = [node for layer in self.step_layers for node in layer.nodes if OPS[node.op].synapse]
+        return sum(node.inputs[1].shape[0] * _fan_in(node) for node in synapses)
+
     def _layer_bytes(self, layer: Layer, seen: set[str]) -> LayerBytes:
         operands = [t for node in layer.nodes for t in (*node.inputs, *node.outputs)]
         new = {t.place: t for t in operands if t.place not in seen and t.kind in ("constant", "persistent")}

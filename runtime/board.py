@@ -13,6 +13,7 @@ from edgesnn.errors import BackendError, ModelError
 from edgesnn.runtime.emulator import Emulator
 from edgesnn.runtime.firmware import Firmware, build
 from edgesnn.runtime.model import Array, Model
+from edgesnn.runtime.package import exported_board
 from edgesnn.runtime.session import Session
 
 _STATUS = struct.Struct("<i")
@@ -78,12 +79,13 @@ class Harness:
 class BoardSession(Session):
     """A model on an emulated board: what the device will compute, instruction by instruction."""
 
-    def __init__(self, model: Model, board: str = "mps2-an386", timeout_s: float = 30.0) -> None:
+    def __init__(self, model: Model, board: str | None = None, timeout_s: float = 30.0) -> None:
         """Build the firmware, if it changed, and boot it.
 
         Args:
             model: a folder that also holds the C package (`edgesnn.export.c`).
-            board: a board that is emulated, or that names an emulated board with the same core.
+            board: a board that is emulated, or that names an emulated board with the same core (default: the one
+                that the package was exported for).
             timeout_s: how long one call may take.
 
         Raises:
@@ -92,7 +94,7 @@ class BoardSession(Session):
             ModelError: there is no C package, or it is of another model.
         """
         super().__init__(model)
-        chosen = boards.load(board)
+        chosen = boards.load(board or exported_board(model.path / "c"))
         self.firmware = build(model.path / "c", boards.load(chosen.emulated_by) if chosen.emulated_by else chosen)
         self._harness = Harness(self.firmware, timeout_s=timeout_s)
         about = self._harness.about

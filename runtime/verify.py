@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
+from edgesnn import boards
 from edgesnn.errors import BackendError
 from edgesnn.runtime.backends import BACKENDS, open_session
 from edgesnn.runtime.graph import GraphSession
 from edgesnn.runtime.model import Array, Model
+from edgesnn.runtime.package import exported_board
 from edgesnn.runtime.session import Session
 from edgesnn.runtime.vectors import random_stream
 
@@ -83,7 +85,8 @@ def available(model: Model) -> list[str]:
     """The backends an exported folder has files for."""
     names = ["reference", "ort"]
     names += ["tvm"] if (model.path / "tvm").is_dir() else []
-    names += ["native", "board"] if (model.path / "c").is_dir() else []
+    if (model.path / "c").is_dir():
+        names += ["native"] if boards.load(exported_board(model.path / "c")).kind == "host" else ["native", "board"]
     return names
 
 

@@ -31,12 +31,21 @@ def verify(
 
 
 def report(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder with a report.json: an export or a demo.")],
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of an export, or one with a report.json.")],
+    board: Annotated[
+        str | None, typer.Option(metavar="ID", help="Also link for this board, run it, and count instructions.")
+    ] = None,
 ) -> None:
-    """Print what is known about a model, and write it as a page."""
+    """Print what is known about a model, and write it as report.json and report.html."""
     from edgesnn import report as reports
+    from edgesnn.report.collect import collect
 
-    content = reports.load(directory)
+    exported = (directory / "step.onnx").is_file()
+    content = collect(directory, board) if exported else reports.load(directory)
+    layers = [layer.model_dump(exclude_none=True) for layer in content.layers or []]
+    if layers:
+        rows = ([str(value) for value in layer.values()] for layer in layers)
+        out.print(table(layers[0], rows, "layers", numbers=len(layers[0]) - 1))
     for section in ("accuracy", "bit_exact", "board", "size", "training"):
         values = getattr(content, section)
         if values is not None:

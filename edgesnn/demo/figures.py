@@ -12,6 +12,7 @@ from edgesnn.demo.protocol import Outcome
 from edgesnn.evaluation import score
 from edgesnn.export.c_plan import Program
 from edgesnn.quant.health import LayerHealth
+from edgesnn.report import collect
 from edgesnn.runtime import Model
 from edgesnn.runtime.profile import Profile
 from edgesnn.runtime.verify import Check
@@ -71,19 +72,10 @@ def _running(right: NDArray[np.bool_], window: int) -> NDArray[np.float64]:
 
 
 def layers(program: Program, work: Profile, health: Sequence[LayerHealth]) -> list[dict[str, Any]]:
-    """Bytes, instructions, multiply-accumulates and spike rate of each layer; the n-th spiking layer is the n-th neuron's."""
-    rates = [layer.rate for layer in health] + [None] * len(program.layers)
-    return [
-        {
-            "name": cost.name,
-            "flash_bytes": cost.flash_bytes,
-            "ram_bytes": cost.persistent_bytes + cost.scratch_bytes,
-            "instructions": round(work.by_layer[cost.name]),
-            "macs": layer.macs,
-            "spike_rate": rate,
-        }
-        for cost, layer, rate in zip(program.layers, program.step_layers, rates, strict=False)
-    ]
+    """The report's layers with their spike rates; the n-th layer fires with the n-th neurons, the readout has none."""
+    rates = [layer.rate for layer in health]
+    plain = collect.layers(program, work)
+    return [entry | {"spike_rate": rates[n] if n < len(rates) else None} for n, entry in enumerate(plain)]
 
 
 def bit_exact(checks: Sequence[Check]) -> dict[str, Any]:

@@ -60,8 +60,8 @@ class Outcome:
 
     @property
     def kept(self) -> bool:
-        """The guard: the learned model replaces the factory model only where it is not worse on the check."""
-        return self.check_learned >= self.check_fixed
+        """The guard: the learned model replaces the factory model only where it is better on the check."""
+        return self.check_learned > self.check_fixed
 
     @property
     def after(self) -> NDArray[np.int64]:

@@ -22,20 +22,17 @@ from edgesnn.evaluation import evaluate
 from edgesnn.export.c_plan import Program, c_plan
 from edgesnn.quant.integer import evaluate_integer
 from edgesnn.quant.quantize import QuantizedNetwork
-from edgesnn.report import DemoReport, write
+from edgesnn.report import DemoReport, collect, write
 from edgesnn.runs import Run, RunConfig
 from edgesnn.runtime import Model
 from edgesnn.runtime.board import BoardSession
-from edgesnn.runtime.profile import Profile, profile
-from edgesnn.runtime.vectors import random_stream
+from edgesnn.runtime.profile import Profile
 from edgesnn.runtime.verify import Check, verify
 
 #: Preset of each `--model`; its bit widths are in the preset.
 PRESETS = {"empf": "watch-empf", "sltt": "watch-sltt"}
 #: Epochs of `--quick`: training, and fine-tuning with quantization.
 QUICK_EPOCHS = (4, 1)
-#: Steps over which instructions are counted; half of them are learned from.
-PROFILE_STEPS = 40
 
 
 @dataclass(frozen=True)
@@ -62,7 +59,7 @@ def run(board: str = "mps2-an386", quick: bool = False, out: str | Path = "out/d
     """
     if model not in PRESETS:
         raise ConfigError(f"model: expected one of {', '.join(PRESETS)}, got {model!r}; choose one of them")
-    target = boards.load(board)
+    boards.load(board)  # an unknown one is told now, not after the training
     console, folder, started = Console(), Path(out), time.monotonic()
     config = runs.preset(PRESETS[model])
     if quick:
@@ -76,8 +73,7 @@ def run(board: str = "mps2-an386", quick: bool = False, out: str | Path = "out/d
     with _stage(console, "compare all backends with the reference, bit for bit"):
         checks = verify(network.model.path, board=board)
     with _stage(console, "count instructions"):
-        frames, labels = random_stream(network.model, PROFILE_STEPS, seed=3)
-        work = profile(network.model.path / "c", _emulated(target), frames, labels.tolist())
+        work = collect.measure(network.model, board)
     outcomes, use = _device(console, network, board)
     report = _report(network, program, checks, work, outcomes, use | {"id": board})
     page = write(report, folder)
@@ -116,17 +112,7 @@ def _device(console: Console, network: Network, board: str) -> tuple[list[Outcom
     with BoardSession(network.model, board=board) as session, Progress(console=console) as bar:
         task = bar.add_task(f"stream {len(found)} people through {board}", total=sum(user.steps for user in found))
         outcomes = [meet(session, user, lambda steps: bar.advance(task, steps)) for user in found]
-        info, firmware = session.info(), session.firmware
-    return outcomes, {
-        "flash_bytes": firmware.flash_bytes,
-        "ram_bytes": firmware.ram_bytes,
-        "arena_bytes": info.arena_bytes,
-        "stack_bytes": info.stack_used_bytes,
-    }
-
-
-def _emulated(board: boards.Board) -> boards.Board:
-    return boards.load(board.emulated_by) if board.emulated_by else board
+        return outcomes, collect.use(session)
 
 
 def _report(

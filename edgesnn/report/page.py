@@ -108,8 +108,9 @@ def _layer_plots(report: Report) -> list[tuple[str, Markup]]:
             rows.append((rest, total - sum(counts)))
         return svg.bars([(name, count, size(count)) for name, count in rows])
 
-    work = sum(layer.instructions for layer in layers) or 1
-    shares = [(x.name, x.instructions, f"{x.instructions:,} ({x.instructions / work:.0%})") for x in layers]
+    counted = [(layer.name, layer.instructions) for layer in layers if layer.instructions is not None]
+    work = sum(count for _, count in counted) or 1
+    shares = [(name, count, f"{count:,} ({count / work:.0%})") for name, count in counted]
     rates = [(x.name, x.spike_rate, percent(x.spike_rate)) for x in layers if x.spike_rate is not None]
     flash = split([layer.flash_bytes for layer in layers], use.flash_bytes if use else None, "code, everything else")
     ram = split([layer.ram_bytes for layer in layers], use.ram_bytes if use else None, "everything else")

@@ -112,12 +112,15 @@ class Confusion(_Section):
 
 
 class Layer(_Section):
-    """One layer: its constants, its state, the work of a step. `spike_rate` is None where a layer does not spike."""
+    """One layer: its constants, its state, the work of a step.
+
+    `instructions` is None where no board was run; `spike_rate` is None where a layer does not spike, or no data was seen.
+    """
 
     name: str
     flash_bytes: Count
     ram_bytes: Count
-    instructions: Count
+    instructions: Count | None = None
     macs: Count
     spike_rate: Fraction | None = None
 

@@ -1,0 +1,89 @@
+"""The report of an exported folder: what can be known of it without data, from its graphs and, where it runs, its board."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from edgesnn import boards
+from edgesnn.export.c_plan import Program, program
+from edgesnn.report.schema import Report
+from edgesnn.runtime import Model
+from edgesnn.runtime.board import BoardSession
+from edgesnn.runtime.profile import Profile, profile
+from edgesnn.runtime.vectors import random_stream
+
+#: Steps over which instructions are counted; half of them are learned from where the model learns.
+PROFILE_STEPS = 40
+
+
+def collect(directory: str | Path, board: str | None = None) -> Report:
+    """Flash, RAM and multiply-accumulates by layer; with a board that is emulated, also its firmware and instructions.
+
+    Args:
+        directory: folder written by `edgesnn.export.onnx`; for a board, also by `edgesnn.export.c`.
+        board: an emulated board, or one that names an emulated board with the same core.
+
+    Raises:
+        ModelError: the folder is not a valid export.
+        BoardError, BackendError: the board is unknown, or cannot run here.
+    """
+    model = Model.load(directory)
+    planned = program(model)
+    content: dict[str, Any] = {
+        "name": model.name,
+        "size": {"float32_bytes": 4 * planned.weights, "packed_bytes": planned.flash_bytes},
+    }
+    work = None
+    if board is not None:
+        work = measure(model, board)
+        content["board"] = firmware_use(model, board) | {
+            "id": board,
+            "instructions_per_step": round(work.instructions_per_step),
+            "instructions_per_learn": round(work.instructions_per_learn),
+        }
+    content["layers"] = layers(planned, work)
+    return Report.parse(content, str(directory))
+
+
+def measure(model: Model, board: str) -> Profile:
+    """Instructions of a board by layer and function, over a random stream."""
+    chosen = boards.load(board)
+    frames, labels = random_stream(model, PROFILE_STEPS, seed=3)
+    emulated = boards.load(chosen.emulated_by) if chosen.emulated_by else chosen
+    return profile(model.path / "c", emulated, frames, labels.tolist())
+
+
+def firmware_use(model: Model, board: str) -> dict[str, int]:
+    """Bytes of the linked firmware, and the deepest stack after a step and a learning step."""
+    frames, _ = random_stream(model, 1, seed=3)
+    with BoardSession(model, board=board) as session:
+        session.step(frames[0])
+        if model.learn is not None:
+            session.learn(0)
+        return use(session)
+
+
+def use(session: BoardSession) -> dict[str, int]:
+    """Bytes of the firmware of a session, and the deepest stack so far."""
+    info = session.info()
+    return {
+        "flash_bytes": session.firmware.flash_bytes,
+        "ram_bytes": session.firmware.ram_bytes,
+        "arena_bytes": info.arena_bytes,
+        "stack_bytes": info.stack_used_bytes,
+    }
+
+
+def layers(planned: Program, work: Profile | None) -> list[dict[str, Any]]:
+    """Bytes, multiply-accumulates and, where counted, instructions of each layer."""
+    return [
+        {
+            "name": cost.name,
+            "flash_bytes": cost.flash_bytes,
+            "ram_bytes": cost.persistent_bytes + cost.scratch_bytes,
+            "instructions": round(work.by_layer[cost.name]) if work else None,
+            "macs": layer.macs,
+        }
+        for cost, layer in zip(planned.layers, planned.step_layers, strict=True)
+    ]
