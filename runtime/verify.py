@@ -35,6 +35,21 @@ class Check:
         return self.difference is None
 
 
+@dataclass
+class _Tally:
+    """Steps of one graph that were compared so far, and the first difference."""
+
+    compared: int = 0
+    difference: str | None = None
+
+    def differs(self, steps: int, place: str, found: str | None) -> bool:
+        """Count a comparison; whether it found a difference."""
+        self.compared += steps
+        if found and self.difference is None:
+            self.difference = f"{place}: {found}"
+        return found is not None
+
+
 @dataclass(frozen=True)
 class Window:
     """T steps without learning from a state in the middle of a stream: y [T, K] and the snapshot after them."""
@@ -76,7 +91,9 @@ def verify(
     names = backends if backends is not None else available(model)
     unknown = [name for name in names if name not in BACKENDS]
     if unknown:
-        raise BackendError(f"backends: expected some of {', '.join(BACKENDS)}, got {', '.join(unknown)}; drop or correct it")
+        raise BackendError(
+            f"backends: expected some of {', '.join(BACKENDS)}, got {', '.join(unknown)}; drop or correct it"
+        )
     streams = [_expected(model, steps, seed) for seed in SEEDS]
     return [check for name in names for check in _checks(model, name, board, streams)]
 
@@ -94,19 +111,18 @@ def _checks(model: Model, backend: str, board: str | None, streams: list[Expecte
     options = {"board": board} if backend == "board" and board else {}
     yardstick = backend == "reference"  # its steps are what the others are compared with; its windows are not
     with open_session(model.path, backend, **options) as session:
-        differences: dict[str, str | None] = {"step": None, "learn": None, "window": None}
+        windowed = isinstance(session, GraphSession)
+        tallies = {graph: _Tally() for graph in ("step", "learn", "window")}
         for stream in streams:
             session.restore(model.pack(model.factory))
             if not yardstick:
-                _follow(session, stream, differences)
+                _follow(session, stream, tallies["step"], tallies["learn"])
             if isinstance(session, GraphSession):
-                _follow_windows(session, stream, differences)
-    if not yardstick:
-        yield Check(backend, "step", sum(len(stream.frames) for stream in streams), differences["step"])
-    if not yardstick and model.learn is not None:
-        yield Check(backend, "learn", sum(int((stream.labels >= 0).sum()) for stream in streams), differences["learn"])
-    if isinstance(session, GraphSession):
-        yield Check(backend, "window", sum(len(w.y) for s in streams for w in s.windows), differences["window"])
+                _follow_windows(session, stream, tallies["window"])
+    asked = {"step": not yardstick, "learn": not yardstick and model.learn is not None, "window": windowed}
+    for graph, tally in tallies.items():
+        if asked[graph]:
+            yield Check(backend, graph, tally.compared, tally.difference)
 
 
 def _expected(model: Model, steps: int, seed: int) -> Expected:
@@ -121,8 +137,10 @@ def _expected(model: Model, steps: int, seed: int) -> Expected:
             after_learn.append(session.snapshot())
         before = [model.pack(model.factory), *after_learn]
         size = model.time_steps
-        windows = [_window(session, start, before[start], frames[start : start + size])
-                   for start in range(0, steps - size + 1, size)]
+        windows = [
+            _window(session, start, before[start], frames[start : start + size])
+            for start in range(0, steps - size + 1, size)
+        ]
     return Expected(frames, labels, np.array(y), after_step, after_learn, windows)
 
 
@@ -131,29 +149,25 @@ def _window(session: Session, start: int, before: bytes, frames: Array) -> Windo
     return Window(start, before, np.array([session.step(frame) for frame in frames]), session.snapshot())
 
 
-def _follow(session: Session, stream: Expected, differences: dict[str, str | None]) -> None:
+def _follow(session: Session, stream: Expected, step: _Tally, learn: _Tally) -> None:
     """Step and learn along a stream until the first difference."""
     for t, (frame, label) in enumerate(zip(stream.frames, stream.labels, strict=True)):
         y = session.step(frame)
         found = _first("y", stream.y[t], y) or _first_tensor(session.model, stream.after_step[t], session.snapshot())
-        if found:
-            differences["step"] = differences["step"] or f"step {t}: {found}"
+        if step.differs(1, f"step {t}", found):
             return
         if label >= 0:
             session.learn(int(label))
-            found = _first_tensor(session.model, stream.after_learn[t], session.snapshot())
-            if found:
-                differences["learn"] = differences["learn"] or f"step {t}: {found}"
+            if learn.differs(1, f"step {t}", _first_tensor(session.model, stream.after_learn[t], session.snapshot())):
                 return
 
 
-def _follow_windows(session: GraphSession, stream: Expected, differences: dict[str, str | None]) -> None:
+def _follow_windows(session: GraphSession, stream: Expected, tally: _Tally) -> None:
     for window in stream.windows:
         session.restore(window.before)
         y = session.window(stream.frames[window.start : window.start + len(window.y)])
         found = _first("y", window.y, y) or _first_tensor(session.model, window.after, session.snapshot())
-        if found:
-            differences["window"] = differences["window"] or f"window at step {window.start}: {found}"
+        if tally.differs(len(y), f"window at step {window.start}", found):
             return
 
 
