@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 
 from edgesnn.errors import ExportError
-from edgesnn.export.bounds import TRAINED_WEIGHT
+from edgesnn.export.bounds import CURRENT_LIMIT, SAT24, TRAINED_WEIGHT
 from edgesnn.export.builder import GraphBuilder
 from edgesnn.export.fixed_point import Q15, multiplier
 from edgesnn.export.lower import LOGIT_BITS, Lowered, Signal
@@ -42,9 +42,11 @@ def trace_scale(spikes: Signal, leak: int, steps: int) -> TraceScale:
         gain = round(share * 2**bits)
         if gain and spikes.high * gain / share <= limit:
             return TraceScale(bits, gain, limit)
-    raise ExportError(f"readout: expected a trace of {spikes.shape[0]} inputs that fits int32 and moves with each spike, got a "
-                      f"readout leak of {leak / Q15:g} with spikes up to {spikes.high}; use fewer inputs, fewer bits "
-                      "or a smaller leak")
+    raise ExportError(
+        f"readout: expected a trace of {spikes.shape[0]} inputs that fits int32 and moves with each spike, got a "
+        f"readout leak of {leak / Q15:g} with spikes up to {spikes.high}; use fewer inputs, fewer bits "
+        "or a smaller leak"
+    )
 
 
 def add_trace(lowered: Lowered, scale: TraceScale) -> None:
@@ -52,8 +54,14 @@ def add_trace(lowered: Lowered, scale: TraceScale) -> None:
     spikes = lowered.readout_input
     assert spikes is not None
     trace = lowered.builder.state(TRACE, spikes.shape)
-    lowered.builder.call("Trace", "readout.average", [trace, spikes.name, "readout.leak"], [trace + NEW],
-                         gain=scale.gain, limit=scale.limit)
+    lowered.builder.call(
+        "Trace",
+        "readout.average",
+        [trace, spikes.name, "readout.leak"],
+        [trace + NEW],
+        gain=scale.gain,
+        limit=scale.limit,
+    )
 
 
 def learn_spec(lowered: Lowered, scale: TraceScale, rate: float, seed: int) -> LearnSpec:
@@ -61,21 +69,34 @@ def learn_spec(lowered: Lowered, scale: TraceScale, rate: float, seed: int) -> L
 
     With e in Q15, a weight unit s_w and a trace unit q (both in real values), one step changes an integer weight by
     rate * (e/2^15) * trace*q / s_w, and the bias (2^-10 nat) by rate * (e/2^15) * 2^10.
+
+    Raises:
+        ExportError: a rate that has no such shifts, or a seed that does not fit 32 bits.
     """
     spikes = lowered.readout_input
     assert spikes is not None
+    if not 0 < rate < math.inf:
+        raise ExportError(f"learn: expected a learning rate above 0, got {rate:g}; choose one near 3e-4")
+    if not 0 <= seed < 2**32:
+        raise ExportError(f"learn: expected a seed from 0 to {2**32 - 1}, got {seed}; choose one of 32 bits")
     weight_unit = lowered.readout_unit / spikes.unit
     weight_step = rate * spikes.unit * 2.0**-scale.bits / weight_unit / Q15
     bias_step = rate * 2.0**LOGIT_BITS / Q15 / Q15
     shifts = [round(-math.log2(step)) for step in (weight_step, bias_step)]
     if not all(1 <= shift <= 32 for shift in shifts):
-        raise ExportError(f"learn: expected a learning rate whose shifts are 1 to 32, got {rate:g} with shifts {shifts}; "
-                          f"choose a {'larger' if max(shifts) > 32 else 'smaller'} rate")
+        raise ExportError(
+            f"learn: expected a learning rate whose shifts are 1 to 32, got {rate:g} with shifts {shifts}; "
+            f"choose a {'larger' if max(shifts) > 32 else 'smaller'} rate"
+        )
     return LearnSpec("readout", shifts[0], shifts[1], seed)
 
 
 def learn_graph(lowered: Lowered, scale: TraceScale, spec: LearnSpec, metadata: dict[str, str]) -> onnx.ModelProto:
-    """`learn.onnx` of scope `readout`."""
+    """`learn.onnx` of scope `readout`.
+
+    Raises:
+        ExportError: weights and trace at their limits could give logits outside 31 bits.
+    """
     spikes = lowered.readout_input
     assert spikes is not None
     shapes = {entry["name"]: entry["shape"] for entry in lowered.builder.tensors}
@@ -88,6 +109,12 @@ def learn_graph(lowered: Lowered, scale: TraceScale, spec: LearnSpec, metadata: 
     largest = spikes.shape[0] * TRAINED_WEIGHT * scale.limit
     logit = lowered.readout_unit * 2.0 ** (LOGIT_BITS - scale.bits)
     m, shift = multiplier(np.full(shapes[BIAS], logit), largest, "readout")
+    bound = ((largest * int(np.abs(m).max()) + 2 ** (shift - 1)) >> shift) - SAT24[0]
+    if bound > CURRENT_LIMIT:
+        raise ExportError(
+            f"readout.learn: expected logits within +-{CURRENT_LIMIT}, got a bound of {bound}; "
+            "reduce the scale of the readout's weights or of its input spikes"
+        )
     builder.constant("readout.learn_M", m)
     builder.call(
         "LearnReadout", "readout.learn", [WEIGHT, BIAS, TRACE, "readout.learn_M", "label", COUNT],

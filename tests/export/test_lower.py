@@ -69,8 +69,8 @@ def agreement(qnet, model):
 
 @pytest.mark.parametrize("case", CASES)
 def test_integers_track_the_fake_quantized_network(folder, case):
-    """Measured over these cases: at least 98.97 % of the spikes of every layer are equal, the others off by 1 (in one
-    case by 2), and 99.2 % of the decisions.
+    """Measured over these cases: at least 98.97 % of the spikes of every layer are equal, the others off by 1, and
+    99.2 % of the decisions.
 
     Not all: leak, threshold and offset are rounded to Q15 and to 2^-8 of a spike step (2^-12 of a LIF threshold), and a
     membrane that lies that close to a step goes to its other side. float32 adds nothing visible: in float64 the figures
