@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
 
 from edgesnn.errors import BackendError
@@ -23,16 +24,22 @@ def open_session(directory: str | Path, backend: str = "ort", **options: object)
     """Open an exported folder on one backend.
 
     Args:
-        directory: folder written by `edgesnn.export.onnx` (and `export.c` / `export.tvm` for the backends that need it).
+        directory: folder written by `edgesnn.export.onnx` (and `export.c` or `export.tvm` for backends that need it).
         backend: one of `reference`, `ort`, `tvm`, `native`, `board`.
         **options: passed to the backend's session, e.g. `board="mps2-an386"` for `board`.
 
     Raises:
-        BackendError: the backend is unknown or cannot run here.
+        BackendError: the backend is unknown, does not take an option, or cannot run here.
         ModelError: the folder is not a valid export.
     """
     if backend not in BACKENDS:
         raise BackendError(f"backend: expected one of {', '.join(BACKENDS)}, got {backend!r}; choose one of them")
-    module, cls = BACKENDS[backend]
-    session: Session = getattr(import_module(module), cls)(Model.load(directory), **options)
-    return session
+    module, name = BACKENDS[backend]
+    create: type[Session] = getattr(import_module(module), name)
+    taken = signature(create).parameters
+    for option in options:
+        if option not in taken:
+            raise BackendError(
+                f"backend {backend}: expected no option '{option}', got one; leave it out or choose another"
+            )
+    return create(Model.load(directory), **options)

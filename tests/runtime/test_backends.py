@@ -65,6 +65,13 @@ def test_options_reach_the_session(folder, monkeypatch):
     assert runtime.open(folder, backend="ort", board="b1").board == "b1"
 
 
+@pytest.mark.parametrize("name", ["reference", "ort", "tvm", "native"])
+def test_an_option_that_a_backend_does_not_take_is_one_line(folder, name):
+    with pytest.raises(BackendError) as error:
+        runtime.open(folder, backend=name, board="mps2-an386")
+    assert str(error.value).startswith(f"backend {name}: expected no option 'board'")
+
+
 def test_a_backend_that_is_not_used_is_not_imported(folder):
     code = (
         "import sys; from edgesnn import runtime\n"
