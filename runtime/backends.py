@@ -39,7 +39,5 @@ def open_session(directory: str | Path, backend: str = "ort", **options: object)
     taken = signature(create).parameters
     for option in options:
         if option not in taken:
-            raise BackendError(
-                f"backend {backend}: expected no option '{option}', got one; leave it out or choose another"
-            )
+            raise BackendError(f"backend {backend}: expected no option '{option}', got one; leave it out")
     return create(Model.load(directory), **options)

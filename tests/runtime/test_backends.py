@@ -69,7 +69,7 @@ def test_options_reach_the_session(folder, monkeypatch):
 def test_an_option_that_a_backend_does_not_take_is_one_line(folder, name):
     with pytest.raises(BackendError) as error:
         runtime.open(folder, backend=name, board="mps2-an386")
-    assert str(error.value).startswith(f"backend {name}: expected no option 'board'")
+    assert str(error.value).startswith(f"backend {name}: expected no option 'board', got one")
 
 
 def test_a_backend_that_is_not_used_is_not_imported(folder):
