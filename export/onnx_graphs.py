@@ -54,28 +54,30 @@ def onnx(
     check_calibrated(qnet)
     if learn is not None and learn not in SCOPES:
         raise ExportError(f"learn: expected one of {', '.join(SCOPES)}, or none, got {learn!r}; choose one of them")
-    steps = window or qnet.config["data"]["steps"]
+    steps = qnet.config["data"]["steps"] if window is None else window
     if steps < 1:
         raise ExportError(f"window: expected at least 1 time step, got {steps}; choose 1 or more")
     lowered = lower(qnet, trainable_readout=learn is not None)
-    spec = None
+    spikes, spec = _readout_input(lowered), None
     if learn is not None:
-        scale = trace_scale(_readout_input(lowered), lowered.leak, lowered.steps if lowered.steps > 1 else steps)
+        scale = trace_scale(spikes, lowered.leak, lowered.steps if lowered.steps > 1 else steps)
         add_trace(lowered, scale)
         lowered.builder.tensors.append({"name": COUNT, "kind": "learner", "dtype": "int32", "shape": [1]})
         spec = learn_spec(lowered, scale, learning_rate, seed)
-    metadata = _metadata(qnet, lowered, name or _identifier(qnet.config["data"]["name"]), rule, steps, spec)
+    name = _identifier(qnet.config["data"]["name"]) if name is None else name
+    metadata = _metadata(qnet, lowered, name, rule, steps, spec)
     step = lowered.builder.build("step", metadata, "One time step: input and states -> decision values and new states.")
     prove(step)
     sealed = {entry.key: entry.value for entry in step.metadata_props}
+    graphs = {"step": step, "window": window_graph(step, steps)}
+    if spec is not None:
+        graphs["learn"] = learn_graph(lowered, scale, spec, sealed)
 
     out = Path(directory)
     out.mkdir(parents=True, exist_ok=True)
     (out / "learn.onnx").unlink(missing_ok=True)
-    onnx_format.save_model(step, out / "step.onnx")
-    onnx_format.save_model(window_graph(step, steps), out / "window.onnx")
-    if spec is not None:
-        onnx_format.save_model(learn_graph(lowered, scale, spec, sealed), out / "learn.onnx")
+    for graph, proto in graphs.items():
+        onnx_format.save_model(proto, out / f"{graph}.onnx")
     model = Model.load(out)
     write_vectors(model)
     return model
@@ -89,14 +91,14 @@ def _readout_input(lowered: Lowered) -> Any:
 
 def _identifier(name: str) -> str:
     """A C identifier from a data name."""
-    cleaned = re.sub(r"\W+", "_", Path(name).stem).strip("_").lower()
+    cleaned = re.sub(r"\W+", "_", Path(name).stem, flags=re.ASCII).strip("_").lower()
     return cleaned if cleaned and not cleaned[0].isdigit() else f"model_{cleaned}"
 
 
 def _metadata(
     qnet: Network, lowered: Lowered, name: str, rule: str, steps: int, spec: LearnSpec | None
 ) -> dict[str, str]:
-    if re.fullmatch(r"[A-Za-z_]\w*", name) is None:
+    if re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII) is None:
         raise ExportError(f"name: expected a C identifier, got {name!r}; use letters, digits and underscores")
     data = qnet.config["data"]
     source = qnet.layers["input"]
