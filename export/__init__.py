@@ -1,6 +1,7 @@
 """Turn a quantized network into what a device runs: ONNX graphs, TVM libraries, or a package of C.
 
-`export.onnx(qnet, directory)` comes first; `export.c(directory, board=...)` and `export.tvm(directory)` read what it wrote.
+`export.onnx(qnet, directory)` comes first; `export.c(directory, board=...)` and `export.tvm(directory)` read what it
+wrote.
 """
 
 from __future__ import annotations

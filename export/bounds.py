@@ -1,6 +1,7 @@
 """Proof by interval arithmetic that no integer of a step graph leaves its type, from fan-in, weights and ranges.
 
-Every value is followed as an interval [low, high] through the graph; a graph for which a bound cannot be shown is refused.
+Every value is followed as an interval [low, high] through the graph; a graph for which a bound cannot be shown is
+refused.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ TRAINED_WEIGHT = 127
 
 
 def accumulator_bound(weights: Array, low: int, high: int) -> int:
-    """max over outputs of |sum_c w[o, c]*x[c]| and of every partial sum, x in [low, high], low <= 0 <= high; w [O, fan_in]."""
+    """max over outputs of |sum_c w[o, c]*x[c]|, partial sums too; x in [low, high], which holds 0; w [O, fan_in]."""
     wide = weights.astype(np.int64)
     positive, negative = np.maximum(wide, 0).sum(axis=1), np.maximum(-wide, 0).sum(axis=1)
     largest = positive * high + negative * -low
@@ -58,7 +59,9 @@ def prove(step: onnx.ModelProto) -> list[Bound]:
     for node in step.graph.node:
         handler = getattr(proof, f"_{node.op_type.lower()}", None)
         if handler is None:
-            raise ExportError(f"{node.name}: expected a node with known bounds, got {node.op_type}; export it with edgesnn")
+            raise ExportError(
+                f"{node.name}: expected a node with known bounds, got {node.op_type}; export it with edgesnn"
+            )
         handler(node, {entry.name: helper.get_attribute_value(entry) for entry in node.attribute})
     return proof.bounds
 
@@ -87,15 +90,19 @@ class _Proof:
     def _keep(self, node: onnx.NodeProto, interval: Interval, limit: int) -> None:
         low, high = interval
         if max(-low, high) > limit:
-            raise ExportError(f"{node.name}: expected values within +-{limit}, got a bound of {max(-low, high)}; "
-                              "reduce the fan-in, the bits of the spikes, or the scale of the weights")
+            raise ExportError(
+                f"{node.name}: expected values within +-{limit}, got a bound of {max(-low, high)}; "
+                "reduce the fan-in, the bits of the spikes, or the scale of the weights"
+            )
         self.intervals[node.output[0]] = interval
         self.bounds.append(Bound(node.name, node.op_type, low, high, limit))
 
     def _weights(self, name: str, fan_in: int | None) -> Array:
         weights = self.constants[name]
         if fan_in is not None:
-            weights = np.unpackbits(weights.astype(np.uint8), axis=1, bitorder="little")[:, :fan_in].astype(np.int64) * 2 - 1
+            weights = (
+                np.unpackbits(weights.astype(np.uint8), axis=1, bitorder="little")[:, :fan_in].astype(np.int64) * 2 - 1
+            )
         weights = weights.reshape(len(weights), -1)
         return np.full_like(weights, TRAINED_WEIGHT) if name in self.trainable else weights
 
@@ -121,8 +128,10 @@ class _Proof:
         corners = [a * m for a in (low, high) for m in (m_low, m_high)]
         product = max(abs(corner) for corner in corners) + 2 ** (shift - 1)
         if not 1 <= shift <= 52 or product >= EXACT:
-            raise ExportError(f"{node.name}: expected products below 2^53 and a shift of 1 to 52, got {product} and {shift}; "
-                              "reduce the fan-in or the scale of the weights")
+            raise ExportError(
+                f"{node.name}: expected products below 2^53 and a shift of 1 to 52, got {product} and {shift}; "
+                "reduce the fan-in or the scale of the weights"
+            )
         b_low, b_high = self._range(node.input[2])
         half = 2 ** (shift - 1)
         interval = (((min(corners) + half) >> shift) + b_low, ((max(corners) + half) >> shift) + b_high)
@@ -131,13 +140,17 @@ class _Proof:
     def _leak(self, node: onnx.NodeProto, name: str) -> None:
         low, high = self._range(name)
         if low < 0 or high > 2**15:
-            raise ExportError(f"{node.name}: expected a leak in Q15 from 0 to 32768, got {low} to {high}; keep it in [0, 1]")
+            raise ExportError(
+                f"{node.name}: expected a leak in Q15 from 0 to 32768, got {low} to {high}; keep it in [0, 1]"
+            )
 
     def _threshold(self, node: onnx.NodeProto, name: str) -> None:
         low, high = self._range(name)
         if low < 0 or high > SAT24[1]:
-            raise ExportError(f"{node.name}: expected thresholds from 0 to {SAT24[1]}, got {low} to {high}; "
-                              "retrain with a threshold above 0, or of fewer spike units")
+            raise ExportError(
+                f"{node.name}: expected thresholds from 0 to {SAT24[1]}, got {low} to {high}; "
+                "retrain with a threshold above 0, or of fewer spike units"
+            )
 
     def _graded(self, node: onnx.NodeProto, attributes: dict[str, Any], threshold: str) -> None:
         self._threshold(node, threshold)
@@ -155,13 +168,13 @@ class _Proof:
     def _parallelempf(self, node: onnx.NodeProto, attributes: dict[str, Any]) -> None:
         self._graded(node, attributes, node.input[1])
 
-    def _lif(self, node: onnx.NodeProto, attributes: dict[str, Any]) -> None:
+    def _lif(self, node: onnx.NodeProto, _: dict[str, Any]) -> None:
         self._leak(node, node.input[2])
         self._threshold(node, node.input[3])
         self._keep(node, (0, 1), 1)
         self.intervals[node.output[1]] = SAT24
 
-    def _leakyintegrate(self, node: onnx.NodeProto, attributes: dict[str, Any]) -> None:
+    def _leakyintegrate(self, node: onnx.NodeProto, _: dict[str, Any]) -> None:
         self._leak(node, node.input[2])
         self._keep(node, SAT24, -SAT24[0])
 
@@ -172,10 +185,10 @@ class _Proof:
     def _nextstep(self, node: onnx.NodeProto, attributes: dict[str, Any]) -> None:
         self._keep(node, (0, int(attributes["steps"]) - 1), INT32[1])
 
-    def _maxpool2d(self, node: onnx.NodeProto, attributes: dict[str, Any]) -> None:
+    def _maxpool2d(self, node: onnx.NodeProto, _: dict[str, Any]) -> None:
         self._keep(node, self._range(node.input[0]), 255)
 
-    def _same(self, node: onnx.NodeProto, attributes: dict[str, Any]) -> None:
+    def _same(self, node: onnx.NodeProto, _: dict[str, Any]) -> None:
         self.intervals[node.output[0]] = self._range(node.input[0])
 
     _identity = _flatten = _gather = _same

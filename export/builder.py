@@ -9,6 +9,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from edgesnn.errors import ExportError
 from edgesnn.export.functions import DOMAIN, FUNCTIONS, IR_VERSION, OPSET, VERSION, protos
 from edgesnn.runtime.content import CONTENT_HASH, SOURCE_HASH, content_hash
 from edgesnn.runtime.graph import NEW
@@ -58,11 +59,16 @@ class GraphBuilder:
         return name
 
     def call(self, function: str, name: str, inputs: list[str], outputs: list[str], **attributes: Any) -> None:
-        """One node of the function library."""
-        assert function in FUNCTIONS
+        """One node of the function library.
+
+        Raises:
+            ExportError: the library has no such function.
+        """
+        if function not in FUNCTIONS:
+            raise ExportError(f"{name}: expected one of {', '.join(FUNCTIONS)}, got {function}; use one of them")
         self.nodes.append(helper.make_node(function, inputs, outputs, name=name, domain=DOMAIN, **attributes))
 
-    def onnx(self, op_type: str, name: str, inputs: list[str], outputs: list[str], **attributes: Any) -> None:
+    def standard(self, op_type: str, name: str, inputs: list[str], outputs: list[str], **attributes: Any) -> None:
         """One node of standard ONNX."""
         self.nodes.append(helper.make_node(op_type, inputs, outputs, name=name, **attributes))
 

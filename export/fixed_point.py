@@ -30,16 +30,20 @@ def multiplier(factor: Array, largest: int, place: str) -> tuple[Array, int]:
         ExportError: a factor is not finite, or too large for 30 bits.
     """
     if not np.isfinite(factor).all():
-        raise ExportError(f"{place}: expected finite scales, got {factor[~np.isfinite(factor)][0]}; "
-                          "check the norm's variance and the weights")
+        raise ExportError(
+            f"{place}: expected finite scales, got {factor[~np.isfinite(factor)][0]}; "
+            "check the norm's variance and the weights"
+        )
     peak = float(np.abs(factor).max())
     for shift in range(46, 0, -1):
         m = np.rint(factor * 2.0**shift)
         top = int(np.abs(m).max())
         if top < MULTIPLIER_LIMIT and largest * top + 2 ** (shift - 1) < EXACT:
             return m.astype(np.int32), shift
-    raise ExportError(f"{place}: expected a scale that fits 30 bits and 53-bit products, got {peak:g} with accumulators "
-                      f"up to {largest}; reduce the fan-in or the weights' scale")
+    raise ExportError(
+        f"{place}: expected a scale that fits 30 bits and 53-bit products, got {peak:g} with accumulators "
+        f"up to {largest}; reduce the fan-in or the weights' scale"
+    )
 
 
 def rounded(values: Array, place: str) -> Array:
@@ -50,5 +54,7 @@ def rounded(values: Array, place: str) -> Array:
     """
     result = np.rint(np.asarray(values, np.float64))
     if not (np.abs(result) < 2**31).all():
-        raise ExportError(f"{place}: expected offsets within int32, got {np.abs(result).max():g}; check the norm's variance")
+        raise ExportError(
+            f"{place}: expected offsets within int32, got {np.abs(result).max():g}; check the norm's variance"
+        )
     return result.astype(np.int32)

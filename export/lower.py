@@ -1,7 +1,7 @@
 """Lower a calibrated network to `step.onnx`: every layer becomes nodes of the function library.
 
-A synapse, its norm and its neuron fold together: with s_in and s_w the values of one unit of input and weight, g and h the
-norm's gain and offset, and u the value of one membrane unit, the current is I = a * (s_w*s_in*g/u) + h/u.
+A synapse, its norm and its neuron fold together: with s_in and s_w the values of one unit of input and weight, g and h
+the norm's gain and offset, and u the value of one membrane unit, the current is I = a * (s_w*s_in*g/u) + h/u.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ LOGIT_BITS = 10
 
 @dataclass
 class Signal:
-    """The integer tensor between two layers: its value name, the value of one unit, its range, its shape without batch."""
+    """The integer tensor between two layers: value name, real value of one unit, range, shape without batch."""
 
     name: str
     unit: float
@@ -96,17 +96,22 @@ def lower(qnet: Network, trainable_readout: bool) -> Lowered:
             case nn.Flatten():
                 signal = _flatten(result.builder, name, _ready(name, signal, pending))
             case _:
-                raise ExportError(f"{name}: expected a layer with an integer form, got {type(layer).__name__}; "
-                                  "see the table of layers in docs/architecture.md")
+                raise ExportError(
+                    f"{name}: expected a layer with an integer form, got {type(layer).__name__}; "
+                    "see the table of layers in docs/architecture.md"
+                )
     return result
 
 
 def _ready(name: str, signal: Signal | None, pending: Accumulator | None) -> Signal:
     if signal is None:
-        raise ExportError(f"{name}: expected the input quantizer before it, got no input; quantize with edgesnn.quantize")
+        raise ExportError(
+            f"{name}: expected the input quantizer before it, got no input; quantize with edgesnn.quantize"
+        )
     if pending is not None:
-        raise ExportError(f"{name}: expected a neuron after {pending.layer}, got a layer that needs spikes; "
-                          "put a neuron between them")
+        raise ExportError(
+            f"{name}: expected a neuron after {pending.layer}, got a layer that needs spikes; put a neuron between them"
+        )
     return signal
 
 
@@ -125,8 +130,10 @@ def _parameter_steps(qnet: Network) -> int:
         for values in (layer.lam_values(), layer.theta_values())
     } - {1}
     if len(lengths) > 1:
-        raise ExportError(f"network: expected one number of time steps in all neurons, got {sorted(lengths)}; "
-                          "give every neuron the same `steps`")
+        raise ExportError(
+            f"network: expected one number of time steps in all neurons, got {sorted(lengths)}; "
+            "give every neuron the same `steps`"
+        )
     return lengths.pop() if lengths else 1
 
 
@@ -145,9 +152,7 @@ def _numpy(tensor: torch.Tensor) -> Array:
     return tensor.detach().cpu().double().numpy()
 
 
-def _synapse(
-    builder: GraphBuilder, name: str, layer: qnn.QuantLinear | qnn.QuantConv2d, signal: Signal
-) -> Accumulator:
+def _synapse(builder: GraphBuilder, name: str, layer: qnn.QuantLinear | qnn.QuantConv2d, signal: Signal) -> Accumulator:
     quantized = layer.quant_weight()
     weights = quantized.int().cpu().numpy().astype(np.int8)
     unit = np.broadcast_to(_numpy(quantized.scale).reshape(-1), (len(weights),)) * signal.unit
@@ -161,18 +166,31 @@ def _synapse(
         return Accumulator(name, f"{name}.a", unit, offset, bound, (len(weights),))
     strides, pads, shape = _conv_geometry(name, layer, signal.shape)
     kernel = {"kernel": list(weights.shape)} if binary else {}
-    builder.call("BinaryConv2d" if binary else "Conv2d", f"{name}.synapse", operands, [f"{name}.a"],
-                 strides=strides, pads=pads, **fan_in, **kernel)
+    builder.call(
+        "BinaryConv2d" if binary else "Conv2d",
+        f"{name}.synapse",
+        operands,
+        [f"{name}.a"],
+        strides=strides,
+        pads=pads,
+        **fan_in,
+        **kernel,
+    )
     return Accumulator(name, f"{name}.a", unit, offset, bound, (len(weights), *shape))
 
 
-def _conv_geometry(
-    name: str, layer: nn.Conv2d, shape: tuple[int, ...]
-) -> tuple[list[int], list[int], tuple[int, int]]:
-    if layer.groups != 1 or tuple(layer.dilation) != (1, 1) or layer.padding_mode != "zeros" or isinstance(layer.padding, str):
-        raise ExportError(f"{name}: expected a Conv2d with groups=1, dilation=1 and numeric zero padding, got "
-                          f"groups={layer.groups}, dilation={layer.dilation}, padding={layer.padding!r} "
-                          f"({layer.padding_mode}); change the layer")
+def _conv_geometry(name: str, layer: nn.Conv2d, shape: tuple[int, ...]) -> tuple[list[int], list[int], tuple[int, int]]:
+    if (
+        layer.groups != 1
+        or tuple(layer.dilation) != (1, 1)
+        or layer.padding_mode != "zeros"
+        or isinstance(layer.padding, str)
+    ):
+        raise ExportError(
+            f"{name}: expected a Conv2d with groups=1, dilation=1 and numeric zero padding, got "
+            f"groups={layer.groups}, dilation={layer.dilation}, padding={layer.padding!r} "
+            f"({layer.padding_mode}); change the layer"
+        )
     (kh, kw), (sh, sw), (ph, pw) = layer.kernel_size, layer.stride, layer.padding
     _, height, width = shape
     out = ((height + 2 * ph - kh) // sh + 1, (width + 2 * pw - kw) // sw + 1)
@@ -212,7 +230,7 @@ def _per_step(builder: GraphBuilder, name: str, values: Array) -> str:
     builder.constant(name, values)
     if len(values) == 1:
         return name
-    builder.onnx("Gather", f"{name}.at", [name, "t"], [f"{name}.now"])
+    builder.standard("Gather", f"{name}.at", [name, "t"], [f"{name}.now"])
     return f"{name}.now"
 
 
@@ -226,7 +244,9 @@ def _neuron(builder: GraphBuilder, name: str, neuron: QuantEMPF | LIF, accumulat
     threshold = _per_step(builder, f"{name}.theta", rounded(theta / unit, name))
     spikes, shape = f"{name}.s", accumulator.shape
     if isinstance(neuron, QuantEMPF) and neuron.parallel:
-        builder.call("ParallelEMPF", f"{name}.fire", [current, threshold], [spikes], k=EMPF_FRACTION_BITS, bits=neuron.bits)
+        builder.call(
+            "ParallelEMPF", f"{name}.fire", [current, threshold], [spikes], k=EMPF_FRACTION_BITS, bits=neuron.bits
+        )
         return Signal(spikes, spike_unit, 0, high, shape)
     leak = _per_step(builder, f"{name}.lam", rounded(_numpy(neuron.lam_values()) * Q15, name))
     membrane = builder.state(f"{name}.v", shape)
@@ -242,24 +262,28 @@ def _max_pool(builder: GraphBuilder, name: str, layer: nn.MaxPool2d, signal: Sig
     kernel = (layer.kernel_size,) * 2 if isinstance(layer.kernel_size, int) else tuple(layer.kernel_size)
     stride = (layer.stride,) * 2 if isinstance(layer.stride, int) else tuple(layer.stride)
     if layer.padding not in (0, (0, 0)) or layer.dilation not in (1, (1, 1)) or layer.ceil_mode:
-        raise ExportError(f"{name}: expected a MaxPool2d without padding, dilation and ceil_mode, got {layer}; change it")
-    builder.call("MaxPool2d", f"{name}.max", [signal.name], [f"{name}.s"], kernel_shape=list(kernel), strides=list(stride))
+        raise ExportError(
+            f"{name}: expected a MaxPool2d without padding, dilation and ceil_mode, got {layer}; change it"
+        )
+    builder.call(
+        "MaxPool2d", f"{name}.max", [signal.name], [f"{name}.s"], kernel_shape=list(kernel), strides=list(stride)
+    )
     channels, *size = signal.shape
     out = tuple((side - k) // s + 1 for side, k, s in zip(size, kernel, stride, strict=True))
     return Signal(f"{name}.s", signal.unit, signal.low, signal.high, (channels, *out))
 
 
 def _flatten(builder: GraphBuilder, name: str, signal: Signal) -> Signal:
-    builder.onnx("Flatten", name, [signal.name], [f"{name}.s"], axis=1)
+    builder.standard("Flatten", name, [signal.name], [f"{name}.s"], axis=1)
     return Signal(f"{name}.s", signal.unit, signal.low, signal.high, (int(np.prod(signal.shape)),))
 
 
 def _readout(result: Lowered, name: str, layer: QuantReadout, signal: Signal, trainable: bool) -> None:
     """Linear -> Rescale to 2^-10 nat -> LeakyIntegrate; trainable weights and bias become parameters."""
     builder = result.builder
-    quantized = layer.quant_weight()
+    quantized = layer.quant_weight()  # type: ignore[operator]  # Brevitas is not typed
     weights = quantized.int().cpu().numpy().astype(np.int8)
-    classes, fan_in = weights.shape
+    classes = len(weights)
     unit = float(_numpy(quantized.scale).reshape(-1)[0]) * signal.unit
     offset = np.zeros(classes) if layer.bias is None else _numpy(layer.bias)
     worst = np.full_like(weights, 127) if trainable else weights
@@ -275,6 +299,6 @@ def _readout(result: Lowered, name: str, layer: QuantReadout, signal: Signal, tr
     leak = builder.constant(f"{name}.leak", np.array([result.leak], np.int32))
     accumulator = builder.state(f"{name}.acc", (classes,))
     builder.call("LeakyIntegrate", f"{name}.integrate", [accumulator, f"{name}.I", leak], ["y"])
-    builder.onnx("Identity", f"{name}.keep", ["y"], [accumulator + NEW])
+    builder.standard("Identity", f"{name}.keep", ["y"], [accumulator + NEW])
     builder.output("y", "int32", [BATCH, classes])
     result.readout_unit, result.readout_input = unit, signal

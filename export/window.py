@@ -8,6 +8,7 @@ Shapes: x [T, N, ...]; inside, batched values are [T*N, ...] with the time step 
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import numpy as np
 import onnx
@@ -54,10 +55,10 @@ class _Unroller:
         doc = f"{self.steps} time steps at once: synapses batched over T*N, membranes unrolled."
         return helper.make_graph(self.nodes, "window", inputs, outputs, self.constants, doc_string=doc)
 
-    def _add(self, op_type: str, name: str, inputs: list[str], outputs: list[str], **attributes: int) -> None:
+    def _add(self, op_type: str, name: str, inputs: list[str], outputs: list[str], **attributes: Any) -> None:
         self.nodes.append(helper.make_node(op_type, inputs, outputs, name=name, **attributes))
 
-    def _constant(self, name: str, values: list[int]) -> str:
+    def _constant(self, name: str, values: list[int | str]) -> str:
         if all(init.name != name for init in self.constants):
             self.constants.append(numpy_helper.from_array(np.array(values, np.int64), name))
         return name
@@ -106,7 +107,9 @@ class _Unroller:
             copied.name = f"{node.name}.{t}"
             del copied.input[:], copied.output[:]
             # A state read by a node that does not write it (the time index) has the value before this step.
-            copied.input.extend(self.history[name][t] if name in self.states else streams[name][t] for name in node.input)
+            copied.input.extend(
+                self.history[name][t] if name in self.states else streams[name][t] for name in node.input
+            )
             copied.output.extend(results[name][t] for name in node.output)
             self.nodes.append(copied)
             for name in node.output:

@@ -52,4 +52,4 @@ class GraphSession(Session):
 
     @abstractmethod
     def _run(self, graph: str, feeds: dict[str, Array]) -> dict[str, Array]:
-        """Run `step`, `window` or `learn` with these inputs (more than the graph takes is allowed) and name the outputs."""
+        """Run `step`, `window` or `learn` with these inputs, of which it takes those it knows, and name the outputs."""

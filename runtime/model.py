@@ -75,18 +75,24 @@ def read_graph(path: Path) -> onnx.ModelProto:
         ModelError: naming the file and what to do.
     """
     if not path.is_file():
-        raise ModelError(f"{path}: expected an exported graph, found no file; run `edgesnn export RUN -o {path.parent}`")
+        raise ModelError(
+            f"{path}: expected an exported graph, found no file; run `edgesnn export RUN -o {path.parent}`"
+        )
     try:
         proto = onnx.load_model(path, load_external_data=False)  # an export is one file; a damaged one may name others
     except (DecodeError, OSError, ValueError) as error:
-        raise ModelError(f"{path}: expected an ONNX file, got one that does not parse ({error}); export again") from None
+        raise ModelError(
+            f"{path}: expected an ONNX file, got one that does not parse ({error}); export again"
+        ) from None
     metadata = {entry.key: entry.value for entry in proto.metadata_props}
     if metadata.get("edgesnn.format") != FORMAT:
         got = metadata.get("edgesnn.format", "none")
         raise ModelError(f"{path}: expected edgesnn format {FORMAT}, got {got}; export again with this version")
     if metadata.get(CONTENT_HASH) != content_hash(proto):
-        raise ModelError(f"{path}: expected content with hash {metadata.get(CONTENT_HASH, 'none')[:16]}, got a file "
-                         "that was changed after export; export again")
+        raise ModelError(
+            f"{path}: expected content with hash {metadata.get(CONTENT_HASH, 'none')[:16]}, got a file "
+            "that was changed after export; export again"
+        )
     return proto
 
 
@@ -100,7 +106,9 @@ class Model:
         try:
             self._parse()
         except (KeyError, TypeError, ValueError) as error:
-            raise ModelError(f"{path / 'step.onnx'}: metadata is incomplete or malformed ({error}); export again") from None
+            raise ModelError(
+                f"{path / 'step.onnx'}: metadata is incomplete or malformed ({error}); export again"
+            ) from None
 
     def _parse(self) -> None:
         meta = {key.removeprefix("edgesnn."): value for key, value in self.metadata.items()}
@@ -139,8 +147,10 @@ class Model:
             raise ModelError(f"{path}: expected a folder written by `edgesnn export`, found none; check the path")
         model = cls(path, read_graph(path / "step.onnx"))
         if model.source_hash != model.metadata[CONTENT_HASH]:
-            raise ModelError(f"{path / 'step.onnx'}: expected source hash {model.metadata[CONTENT_HASH][:16]}, got "
-                             f"{model.source_hash[:16]}: a file that was changed after export; export again")
+            raise ModelError(
+                f"{path / 'step.onnx'}: expected source hash {model.metadata[CONTENT_HASH][:16]}, got "
+                f"{model.source_hash[:16]}: a file that was changed after export; export again"
+            )
         return model
 
     def graph(self, name: str) -> onnx.ModelProto:
@@ -151,8 +161,10 @@ class Model:
         proto = read_graph(path)
         source = {entry.key: entry.value for entry in proto.metadata_props}.get(SOURCE_HASH)
         if source != self.source_hash:
-            raise ModelError(f"{path}: expected a graph of model {self.source_hash[:16]}, got one of {str(source)[:16]}; "
-                             "export all graphs together")
+            raise ModelError(
+                f"{path}: expected a graph of model {self.source_hash[:16]}, got one of {str(source)[:16]}; "
+                "export all graphs together"
+            )
         return proto
 
     @property
@@ -184,11 +196,19 @@ class Model:
             StateError: the snapshot has another length than this model's.
         """
         if len(snapshot) != self.snapshot_bytes:
-            raise StateError(f"snapshot of {self.name}: expected {self.snapshot_bytes} bytes, got {len(snapshot)}; "
-                             "it belongs to another model")
+            raise StateError(
+                f"snapshot of {self.name}: expected {self.snapshot_bytes} bytes, got {len(snapshot)}; "
+                "it belongs to another model"
+            )
         return {
-            tensor.name: np.frombuffer(snapshot, np.dtype(tensor.dtype).newbyteorder("<"), offset=tensor.offset,
-                                       count=int(np.prod(tensor.shape))).reshape(tensor.shape).astype(tensor.dtype)
+            tensor.name: np.frombuffer(
+                snapshot,
+                np.dtype(tensor.dtype).newbyteorder("<"),
+                offset=tensor.offset,
+                count=int(np.prod(tensor.shape)),
+            )
+            .reshape(tensor.shape)
+            .astype(tensor.dtype)
             for tensor in self.tensors
         }
 

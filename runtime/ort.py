@@ -40,7 +40,7 @@ class OrtSession(GraphSession):
 def run_streams(model: Model, xs: Array) -> Array:
     """Many streams side by side from zero states: integer frames [S, N, ...] -> y int32 [S, N, K].
 
-    The batch axis makes this the fast way to measure the integer model; each stream gets what its own session would give.
+    The batch axis makes this the fast way to measure the integer model; each stream gets what its own session would.
     """
     session: Any = create_session(model.graph("step").SerializeToString(), threads=0)
     streams = xs.shape[1]

@@ -41,8 +41,10 @@ class Session(ABC):
         if x.dtype.kind == "f":
             x = self.model.quantize(x)
         if x.shape != spec.shape or x.dtype != spec.dtype:
-            raise DataError(f"frame: expected {spec.dtype} {spec.shape}, or floats in sensor units, "
-                            f"got {x.dtype} {x.shape}; see `input` in the metadata")
+            raise DataError(
+                f"frame: expected {spec.dtype} {spec.shape}, or floats in sensor units, "
+                f"got {x.dtype} {x.shape}; see `input` in the metadata"
+            )
         return self._step(np.ascontiguousarray(x))
 
     def learn(self, label: int) -> None:
@@ -53,11 +55,15 @@ class Session(ABC):
             DataError: the label is out of range, or no integer.
         """
         if self.model.learn is None:
-            raise ModelError(f"{self.model.path}: expected a model that learns, got one exported without; "
-                             "export again with --learn readout")
+            raise ModelError(
+                f"{self.model.path}: expected a model that learns, got one exported without; "
+                "export again with --learn readout"
+            )
         if not isinstance(label, int | np.integer) or not 0 <= label < len(self.model.classes):
-            raise DataError(f"label: expected 0 to {len(self.model.classes) - 1}, got {label!r}; "
-                            f"classes are {', '.join(self.model.classes)}")
+            raise DataError(
+                f"label: expected 0 to {len(self.model.classes) - 1}, got {label!r}; "
+                f"classes are {', '.join(self.model.classes)}"
+            )
         self._learn(int(label))
 
     def reset(self) -> None:
@@ -97,7 +103,7 @@ class Session(ABC):
         """
         self.restore(state.load(Path(path), self.model.model_id, self.model.snapshot_bytes))
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - most backends hold nothing
         """Release what the backend holds; a closed session must not be used."""
 
     def __enter__(self) -> Self:

@@ -90,16 +90,21 @@ def save(path: Path, model_id: int, payload: bytes) -> None:
 def _next_slot(path: Path, existing: bytes, model_id: int, slot_bytes: int) -> tuple[int, int]:
     """Index and sequence number of the slot to write; StateError where `existing` is not a state file of this model."""
     if len(existing) not in (0, 2 * slot_bytes):
-        raise StateError(f"{path}: expected a state file of {2 * slot_bytes} bytes, got {len(existing)}; "
-                         "it belongs to something else: choose another path")
+        raise StateError(
+            f"{path}: expected a state file of {2 * slot_bytes} bytes, got {len(existing)}; "
+            "it belongs to something else: choose another path"
+        )
     slots = _slots(existing, slot_bytes)
     if any(slot.model_id != model_id for slot in slots):
-        raise StateError(f"{path}: expected a state of model {model_id:016x}, got {slots[-1].model_id:016x}; "
-                         "choose another path")
+        raise StateError(
+            f"{path}: expected a state of model {model_id:016x}, got {slots[-1].model_id:016x}; choose another path"
+        )
     # A first save that was cut leaves no valid slot either, but nothing in the second one.
     if not slots and any(existing[slot_bytes:]):
-        raise StateError(f"{path}: expected a state file, got {len(existing)} bytes without a valid state; "
-                         "choose another path, or delete the file if it is a damaged state")
+        raise StateError(
+            f"{path}: expected a state file, got {len(existing)} bytes without a valid state; "
+            "choose another path, or delete the file if it is a damaged state"
+        )
     return (1 - slots[-1].index, slots[-1].sequence + 1) if slots else (0, 1)
 
 
@@ -114,10 +119,14 @@ def load(path: Path, model_id: int, payload_bytes: int) -> bytes:
     raw = path.read_bytes()
     slots = _slots(raw, HEADER_BYTES + payload_bytes) or [slot for slot in [decode(0, raw)] if slot]
     if not slots:
-        raise StateError(f"{path}: expected a valid state, got {len(raw)} bytes with none; "
-                         "delete the file to start from the factory model")
+        raise StateError(
+            f"{path}: expected a valid state, got {len(raw)} bytes with none; "
+            "delete the file to start from the factory model"
+        )
     newest = slots[-1]
     if newest.model_id != model_id:
-        raise StateError(f"{path}: expected a state of model {model_id:016x}, got {newest.model_id:016x}; "
-                         "use the model it was saved with")
+        raise StateError(
+            f"{path}: expected a state of model {model_id:016x}, got {newest.model_id:016x}; "
+            "use the model it was saved with"
+        )
     return newest.payload

@@ -26,8 +26,10 @@ class TvmSession(GraphSession):
             raise ModelError(f"{folder}: expected compiled graphs, found none; run `edgesnn export` with --format tvm")
         self._manifest = json.loads((folder / MANIFEST).read_text())
         if self._manifest["source_hash"] != model.source_hash:
-            raise ModelError(f"{folder}: expected libraries of model {model.source_hash[:16]}, "
-                             f"got {self._manifest['source_hash'][:16]}; compile again")
+            raise ModelError(
+                f"{folder}: expected libraries of model {model.source_hash[:16]}, "
+                f"got {self._manifest['source_hash'][:16]}; compile again"
+            )
         try:
             import tvm
         except ImportError as error:

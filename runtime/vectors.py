@@ -13,8 +13,8 @@ _PERIOD = 7
 def random_stream(model: Model, steps: int, seed: int) -> tuple[Array, Array]:
     """Random frames [S, ...] over the whole input range, and labels [S] int32 (-1: no learning after this step).
 
-    Frames mix noise with a slow pattern of prime period, so that membranes both rest and saturate. Half of the steps are
-    labelled where the model learns.
+    Frames mix noise with a slow pattern of prime period, so that membranes both rest and saturate. Half of the steps
+    are labelled where the model learns.
     """
     generator = np.random.default_rng(seed)
     limits = np.iinfo(model.input.dtype)

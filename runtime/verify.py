@@ -62,7 +62,7 @@ class Window:
 
 @dataclass(frozen=True)
 class Expected:
-    """What the reference evaluator did with a stream: y [S, K] and the snapshots after each step and after its learning."""
+    """What the reference did with a stream: y [S, K] and the snapshots after each step and after its learning."""
 
     frames: Array
     labels: Array

@@ -71,6 +71,10 @@ class Outcome:
         return float((decisions == self.labels).mean())
 
 
+def _no_tick(_steps: int) -> None:
+    """Progress that nobody watches."""
+
+
 def users(model: Model, data: Dataset, recordings: Sequence[Recording]) -> list[User]:
     """Recordings by person, in the order of their ids, quantized for `model`."""
     found = []
@@ -85,7 +89,7 @@ def users(model: Model, data: Dataset, recordings: Sequence[Recording]) -> list[
     return found
 
 
-def meet(session: Session, user: User, tick: Tick = lambda steps: None) -> Outcome:
+def meet(session: Session, user: User, tick: Tick = _no_tick) -> Outcome:
     """Run the protocol for one user on a device that starts from the factory model each time."""
     factory = session.model.pack(session.model.factory)
     session.restore(factory)

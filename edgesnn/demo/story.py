@@ -45,7 +45,9 @@ class Network:
     accuracy: dict[str, float]
 
 
-def run(board: str = "mps2-an386", quick: bool = False, out: str | Path = "out/demo", model: str = "empf") -> DemoReport:
+def run(
+    board: str = "mps2-an386", quick: bool = False, out: str | Path = "out/demo", model: str = "empf"
+) -> DemoReport:
     """Train on people 1 to 8, deploy on an emulated board, stream people 9 and 10 through it, and report.
 
     Args:
@@ -88,8 +90,14 @@ def _make(console: Console, config: RunConfig, folder: Path) -> Network:
     with _stage(console, f"train {config.model.kind} {config.model.sizes} on people 1 to 8"):
         trained = runs.train(config, folder / "run")
     with _stage(console, "quantize, with the quantization in the loop"):
-        qnet = quantize(trained.net, calibrate=trained.data, rule=rules.build(config.rule), steps=config.steps,
-                        progress=True, **(config.quantization or {}))
+        qnet = quantize(
+            trained.net,
+            calibrate=trained.data,
+            rule=rules.build(config.rule),
+            steps=config.steps,
+            progress=True,
+            **(config.quantization or {}),
+        )
     with _stage(console, "export"):
         model = export.onnx(qnet, folder / "model", window=4, learn="readout", rule=config.rule["kind"])
     with _stage(console, "measure on people 9 and 10"):
@@ -116,7 +124,12 @@ def _device(console: Console, network: Network, board: str) -> tuple[list[Outcom
 
 
 def _report(
-    network: Network, program: Program, checks: list[Check], work: Profile, outcomes: list[Outcome], use: dict[str, object]
+    network: Network,
+    program: Program,
+    checks: list[Check],
+    work: Profile,
+    outcomes: list[Outcome],
+    use: dict[str, object],
 ) -> DemoReport:
     config, model = network.run.config, network.model
     parameters = sum(parameter.numel() for parameter in network.run.net.parameters())
@@ -165,7 +178,8 @@ def _tell(console: Console, report: DemoReport, outcomes: list[Outcome]) -> None
     for outcome in outcomes:
         rows[f"  person {outcome.user.person}"] = (
             f"{outcome.accuracy(outcome.before):.4f} -> {outcome.accuracy(outcome.learned):.4f}, "
-            f"{'kept' if outcome.kept else 'rolled back'} (check {outcome.check_fixed:.3f} -> {outcome.check_learned:.3f})"
+            f"{'kept' if outcome.kept else 'rolled back'} "
+            f"(check {outcome.check_fixed:.3f} -> {outcome.check_learned:.3f})"
         )
     rows |= {
         "bit-exact backends": f"{', '.join(exact.backends)}: {'equal' if exact.equal else 'DIFFERENT'} "

@@ -20,13 +20,14 @@ def calibrate(qnet: Network, net: Network, batches: list[Tensor]) -> None:
     A range minimizes the squared rounding and clipping error, of |x| for the input and of relu(m - theta) for spikes:
     it stays sensible when single values are far larger than the rest.
     """
-    source = qnet.layers["input"]
-    assert isinstance(source, QuantInput)
-    set_range(source, best_range(torch.cat([batch.abs().flatten() for batch in batches]), 7 if source.signed else 8))
-    for name, drives in _drives(net, batches).items():
-        target = qnet.layers[name]
-        assert isinstance(target, QuantEMPF)
-        set_range(target, best_range(drives, target.bits))
+    drives = _drives(net, batches)
+    for name, layer in qnet.layers.items():
+        match layer:
+            case QuantInput():
+                values = torch.cat([batch.abs().flatten() for batch in batches])
+                set_range(layer, best_range(values, 7 if layer.signed else 8))
+            case QuantEMPF():
+                set_range(layer, best_range(drives[name], layer.bits))
 
 
 def best_range(values: Tensor, bits: int) -> float:
@@ -36,7 +37,9 @@ def best_range(values: Tensor, bits: int) -> float:
         return 0.0
     top = 2**bits - 1
     candidates = _FRACTIONS * positive.max()
-    errors = [((positive - r / top * torch.clamp(torch.round(positive * top / r), 0, top)) ** 2).sum() for r in candidates]
+    errors = [
+        ((positive - r / top * torch.clamp(torch.round(positive * top / r), 0, top)) ** 2).sum() for r in candidates
+    ]
     return float(candidates[int(torch.stack(errors).argmin())])
 
 
@@ -46,7 +49,7 @@ def _drives(net: Network, batches: list[Tensor]) -> dict[str, Tensor]:
     hooks = []
 
     def record(name: str, neuron: EMPF) -> None:
-        def hook(module: torch.nn.Module, args: tuple[Tensor, Tensor | None, int], output: object) -> None:
+        def hook(_module: torch.nn.Module, args: tuple[Tensor, Tensor | None, int], _output: object) -> None:
             current, v, t = args
             theta = neuron.theta_values()[t % len(neuron.theta_values())]
             lam = neuron.lam_values()[t % len(neuron.lam_values())]

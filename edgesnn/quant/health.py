@@ -16,8 +16,8 @@ from edgesnn.quant.layers import QuantEMPF
 class LayerHealth:
     """Activity of one layer of neurons over a sample of the data.
 
-    silent: fraction of neurons that never emit. saturated: fraction whose spikes are at the top of the range in more than
-    half of the steps (graded spikes only). rate: mean fraction of (neuron, step) pairs that emit.
+    silent: fraction of neurons that never emit. saturated: fraction whose spikes are at the top of the range in more
+    than half of the steps (graded spikes only). rate: mean fraction of (neuron, step) pairs that emit.
     """
 
     name: str
@@ -33,9 +33,11 @@ def health(qnet: Network, batches: list[Tensor]) -> list[LayerHealth]:
     for name, layer in qnet.layers.items():
         if is_neuron(name):
             collected = seen.setdefault(name, [])
-            hooks.append(layer.register_forward_hook(
-                lambda module, args, output, collected=collected: collected.append(output[0].detach())
-            ))
+            hooks.append(
+                layer.register_forward_hook(
+                    lambda _module, _args, output, collected=collected: collected.append(output[0].detach())
+                )
+            )
     training = qnet.training
     qnet.eval()
     with torch.no_grad():
@@ -51,5 +53,6 @@ def _summary(name: str, layer: torch.nn.Module, spikes: Tensor) -> LayerHealth:
     active = spikes > 0
     top = layer.scale * (2**layer.bits - 1) if isinstance(layer, QuantEMPF) else float("inf")
     clipped = (spikes >= top * (1 - 1e-6)).float().mean(0) > 0.5
-    return LayerHealth(name, float((~active.any(0)).float().mean()), float(clipped.float().mean()),
-                       float(active.float().mean()))
+    return LayerHealth(
+        name, float((~active.any(0)).float().mean()), float(clipped.float().mean()), float(active.float().mean())
+    )

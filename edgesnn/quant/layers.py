@@ -1,4 +1,4 @@
-"""Fake-quantized layers with the interfaces of the float ones, so that rules, `fit` and `evaluate` use them unchanged."""
+"""Fake-quantized layers with the interfaces of the float ones: rules, `fit` and `evaluate` use them unchanged."""
 
 from __future__ import annotations
 
@@ -58,6 +58,8 @@ class QuantReadout(qnn.QuantLinear, Readout):  # type: ignore[misc]
 class QuantInput(nn.Module):
     """x -> scale * clip(round(x / scale)): the integer frame of the deployed model; the scale is not trained."""
 
+    calibrated: Tensor
+
     def __init__(self, limit: float = 1.0, signed: bool = True) -> None:
         super().__init__()
         self.signed = signed
@@ -81,8 +83,10 @@ class QuantEMPF(EMPF):
     scale is trained; gradients pass straight through inside the range.
     """
 
+    calibrated: Tensor
+
     def __init__(self, source: EMPF, bits: int) -> None:
-        super().__init__(**source.initial)
+        super().__init__(**source.initial)  # type: ignore[arg-type]  # one dict of several types
         self.load_state_dict(source.state_dict())
         self.bits = bits
         self.quant = qnn.QuantIdentity(act_quant=Spike, max_val=1.0, bit_width=bits)
@@ -105,8 +109,10 @@ class QuantEMPF(EMPF):
 def set_range(layer: QuantInput | QuantEMPF, limit: float) -> None:
     """Set the largest value a quantizer represents, and mark it calibrated."""
     if not 0 < limit < float("inf"):
-        raise QuantizationError(f"calibration: expected values above 0, got a range of {limit}; "
-                                "the layer is silent on the calibration data: train longer or lower its threshold")
+        raise QuantizationError(
+            f"calibration: expected values above 0, got a range of {limit}; "
+            "the layer is silent on the calibration data: train longer or lower its threshold"
+        )
     for parameter in layer.quant.parameters():
         parameter.data.fill_(limit)
     layer.calibrated.fill_(True)

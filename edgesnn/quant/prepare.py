@@ -31,10 +31,13 @@ def prepare(net: Network, weights: int, spikes: int, signed_input: bool = True) 
         QuantizationError: bit widths that are not offered, a layer that cannot be quantized, or a quantized network.
     """
     if weights not in WEIGHT_BITS or spikes not in SPIKE_BITS:
-        raise QuantizationError(f"quantize: expected weights in {WEIGHT_BITS} and spikes in {SPIKE_BITS} bits, "
-                                f"got {weights} and {spikes}")
+        raise QuantizationError(
+            f"quantize: expected weights in {WEIGHT_BITS} and spikes in {SPIKE_BITS} bits, got {weights} and {spikes}"
+        )
     if "quantization" in net.config:
-        raise QuantizationError("quantize: expected a float network, got one that is quantized; start from the float one")
+        raise QuantizationError(
+            "quantize: expected a float network, got one that is quantized; start from the float one"
+        )
     layers: dict[str, nn.Module] = {"input": QuantInput(signed=signed_input)}
     first = True
     for name, layer in net.layers.items():
@@ -61,5 +64,7 @@ def _quantized(name: str, layer: nn.Module, weights: int, spikes: int) -> nn.Mod
             return copy.deepcopy(layer)
         case nn.BatchNorm1d() | nn.BatchNorm2d() | nn.MaxPool2d() | nn.Flatten():
             return copy.deepcopy(layer)
-    raise QuantizationError(f"{name}: expected a layer that can be quantized, got {type(layer).__name__}; "
-                            "use Linear, Conv2d, their binary forms, batch norm, MaxPool2d, Flatten, EMPF or LIF")
+    raise QuantizationError(
+        f"{name}: expected a layer that can be quantized, got {type(layer).__name__}; "
+        "use Linear, Conv2d, their binary forms, batch norm, MaxPool2d, Flatten, EMPF or LIF"
+    )

@@ -82,12 +82,16 @@ def quantize(
     qnet = _as_quantized(prepare(net, weights, spikes, signed))
     qnet.config["data"] = describe(calibrate)
     calibrate_ranges(qnet, net, batches)
-    measured = bool(len(calibrate.validation.labels if isinstance(calibrate.validation, Images) else calibrate.validation))
-    accuracies = [evaluate(model, calibrate, "validation").accuracy if measured else None for model in (net, qnet)]
+    measured = bool(
+        len(calibrate.validation.labels if isinstance(calibrate.validation, Images) else calibrate.validation)
+    )
+    before, calibrated = (
+        evaluate(model, calibrate, "validation").accuracy if measured else None for model in (net, qnet)
+    )
     if epochs:
         fit(qnet, calibrate, rule, epochs=epochs, lr=lr, steps=steps, seed=seed, progress=progress)
     tuned = evaluate(qnet, calibrate, "validation").accuracy if measured else None
-    qnet.report = QuantizationReport(*accuracies, tuned, health(qnet, batches))
+    qnet.report = QuantizationReport(before, calibrated, tuned, health(qnet, batches))
     return qnet
 
 
@@ -107,8 +111,10 @@ def check_calibrated(qnet: Network) -> None:
         raise QuantizationError("network: expected a quantized network, got a float one; call edgesnn.quantize first")
     for name, layer in qnet.layers.items():
         if isinstance(layer, QuantInput | QuantEMPF) and not layer.calibrated:
-            raise QuantizationError(f"{name}: expected a calibrated quantizer, got one that never saw data; "
-                                    "pass calibrate=data to edgesnn.quantize")
+            raise QuantizationError(
+                f"{name}: expected a calibrated quantizer, got one that never saw data; "
+                "pass calibrate=data to edgesnn.quantize"
+            )
 
 
 def describe(data: Dataset) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The report of an exported folder: what can be known of it without data, from its graphs and, where it runs, its board."""
+"""The report of an exported folder: what its graphs and, where it runs, its board tell without data."""
 
 from __future__ import annotations
 

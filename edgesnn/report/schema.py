@@ -114,7 +114,7 @@ class Confusion(_Section):
 class Layer(_Section):
     """One layer: its constants, its state, the work of a step.
 
-    `instructions` is None where no board was run; `spike_rate` is None where a layer does not spike, or no data was seen.
+    `instructions` is None where no board was run; `spike_rate` is None where a layer does not spike, or saw no data.
     """
 
     name: str

@@ -26,6 +26,17 @@ TWO = onnx.numpy_helper.from_array(np.float64(2.0), "two")
 edgesnn_domain = Opset(DOMAIN, VERSION)
 
 __all__ = [
-    "DOMAIN", "DOUBLE", "FLOAT", "INT32", "INT64", "INT8", "IR_VERSION", "OPSET", "TWO", "UINT8", "VERSION",
-    "edgesnn_domain", "op",
+    "DOMAIN",
+    "DOUBLE",
+    "FLOAT",
+    "INT8",
+    "INT32",
+    "INT64",
+    "IR_VERSION",
+    "OPSET",
+    "TWO",
+    "UINT8",
+    "VERSION",
+    "edgesnn_domain",
+    "op",
 ]  # fmt: skip

@@ -19,7 +19,7 @@ _TABLE = onnx.numpy_helper.from_array(EXP_Q15, "exp_q15")
 
 @script(edgesnn_domain, default_opset=op)
 def Mix(x):
-    """lowbias32 (C. Wellons, hash-prospector): a bijection of uint32 that mixes every bit into every other; x s64 holding a u32.
+    """lowbias32 (C. Wellons, hash-prospector): a bijection of uint32 in which each bit moves every other; x s64.
 
     The second multiplier is written modulo 2^32 as a negative number, so that no product leaves int64.
     """
@@ -40,7 +40,7 @@ def StochasticShift(x, random, shift: int):
 
 @script(edgesnn_domain, default_opset=op)
 def SoftmaxError(z, label):
-    """e[c] = p[c] - 2^15*[c == label], p the softmax of z (2^-10 nat) in Q15, rounded down; z s32 [1, K] -> s64 [1, K]."""
+    """e[c] = p[c] - 2^15*[c == label], p the softmax of z (2^-10 nat) in Q15, floored; z s32 [1, K] -> s64 [1, K]."""
     distance = op.Cast(op.ReduceMax(z, keepdims=1) - z, to=INT64)
     weight = op.Gather(op.Constant(value=_TABLE), op.Clip(distance / 64, 0, 255))
     p = weight * 32768 / op.ReduceSum(weight, keepdims=1)

@@ -1,7 +1,7 @@
 """Neurons and integrators: the membrane recurrence in Q15, saturated to 24 bits.
 
-Shapes: v, I s32 [N, ...]; lam (Q15, 0 to 2^15), theta s32 [1]. All intermediate values stay below 2^40, so that float64 is
-exact. `sat24` keeps endless streams from overflowing.
+Shapes: v, I s32 [N, ...]; lam (Q15, 0 to 2^15), theta s32 [1]. All intermediate values stay below 2^40, so that float64
+is exact. `sat24` keeps endless streams from overflowing.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def Grade(m, theta, k: int, bits: int):
 
 @script(edgesnn_domain, default_opset=op)
 def EMPF(v, I, lam, theta, k: int, bits: int):
-    """EM-PF version I: s = Grade(Integrate(v, I, lam)); v' = m - (s << k), so the rounding error is carried, not lost."""
+    """EM-PF version I: s = Grade(Integrate(v, I, lam)); v' = m - (s << k): the rounding error is carried, not lost."""
     m = Integrate(v, I, lam)
     s = Grade(m, theta, k=k, bits=bits)
     residual = m - s * op.Pow(op.Constant(value=TWO), op.Constant(value_int=k))
@@ -61,7 +61,7 @@ def LeakyIntegrate(acc, I, leak):
 
 @script(edgesnn_domain, default_opset=op)
 def Trace(trace, s, leak, gain: int, limit: int):
-    """Running mean of spikes (the presynaptic trace of OTTT): trace' = min(((leak*trace + 2^14) >> 15) + s*gain, limit).
+    """Running mean of spikes, the presynaptic trace of OTTT: trace' = min(((leak*trace + 2^14) >> 15) + s*gain, limit).
 
     s u8 [N, C]; `limit` is what the exporter has proven safe for the readout's accumulator.
     """

@@ -1,7 +1,7 @@
 """Synapses: exact integer accumulators `a = sum(w * s)`.
 
-Shapes: N batch, C inputs, O outputs, H x W pixels. Spikes are uint8 (graded), inputs may be int8; weights are int8 or one
-bit each (+1 where the bit is set, -1 where it is clear), packed eight to a byte, lowest bit first.
+Shapes: N batch, C inputs, O outputs, H x W pixels. Spikes are uint8 (graded), inputs may be int8; weights are int8 or
+one bit each (+1 where the bit is set, -1 where it is clear), packed eight to a byte, lowest bit first.
 Convolutions run in float32, which is exact because the exporter proves every partial sum below 2^24.
 """
 
@@ -27,7 +27,9 @@ def UnpackSigns(w, fan_in: int):
     bits = op.Gather(op.Constant(value=SIGNS), op.Cast(w, to=INT64))
     rows = op.Reshape(bits, op.Constant(value_ints=[0, -1]))
     return op.Slice(
-        rows, op.Constant(value_ints=[0]), op.Reshape(op.Constant(value_int=fan_in), op.Constant(value_ints=[1])),
+        rows,
+        op.Constant(value_ints=[0]),
+        op.Reshape(op.Constant(value_int=fan_in), op.Constant(value_ints=[1])),
         op.Constant(value_ints=[1]),
     )
 
@@ -52,7 +54,7 @@ def Conv2d(x, w, strides: Sequence[int], pads: Sequence[int]):
 
 @script(edgesnn_domain, default_opset=op)
 def BinaryConv2d(x, w, fan_in: int, kernel: Sequence[int], strides: Sequence[int], pads: Sequence[int]):
-    """a = conv(x, +-1), zero padding; w packed u8 [O, ceil(fan_in / 8)], `kernel` = [O, C, kh, kw], fan_in = C*kh*kw."""
+    """a = conv(x, +-1), zero padding; w packed u8 [O, ceil(fan_in / 8)], `kernel` [O, C, kh, kw], fan_in = C*kh*kw."""
     weights = op.Reshape(UnpackSigns(w, fan_in=fan_in), op.Constant(value_ints=kernel))
     return op.Cast(op.Conv(op.Cast(x, to=FLOAT), op.Cast(weights, to=FLOAT), strides=strides, pads=pads), to=INT32)
 

@@ -67,7 +67,7 @@ class RandomModel:
         value, shape = b.input("x", spec.input_dtype, [BATCH, *spec.input_shape]), spec.input_shape
         for i, (synapse, outputs) in enumerate(spec.hidden):
             if "Linear" in synapse and len(shape) > 1:
-                b.onnx("Flatten", f"flat{i}", [value], [f"flat{i}.s"], axis=1)
+                b.standard("Flatten", f"flat{i}", [value], [f"flat{i}.s"], axis=1)
                 value, shape = f"flat{i}.s", (int(np.prod(shape)),)
             value, shape = self._layer(f"fc{i}", synapse, value, shape, outputs, spec.neurons[i % len(spec.neurons)])
         self._readout(value, shape)
@@ -127,13 +127,13 @@ class RandomModel:
         self.builder.constant(name, values.astype(np.int32))
         if len(values) == 1:
             return name
-        self.builder.onnx("Gather", f"{name}.at", [name, "t"], [f"{name}.now"])
+        self.builder.standard("Gather", f"{name}.at", [name, "t"], [f"{name}.now"])
         return f"{name}.now"
 
     def _readout(self, x: str, shape: tuple[int, ...]) -> None:
         b, spec, classes = self.builder, self.shape, self.shape.classes
         if len(shape) > 1:
-            b.onnx("Flatten", "flat", [x], ["flat.s"], axis=1)
+            b.standard("Flatten", "flat", [x], ["flat.s"], axis=1)
             x, shape = "flat.s", (int(np.prod(shape)),)
         keep = b.param if spec.learn else b.constant
         keep("readout.weight", self.rng.integers(-127, 128, (classes, shape[0])).astype(np.int8))
@@ -143,7 +143,7 @@ class RandomModel:
         b.constant("readout.leak", LEAK)
         b.state("readout.acc", (classes,))
         b.call("LeakyIntegrate", "readout.integrate", ["readout.acc", "readout.I", "readout.leak"], ["y"])
-        b.onnx("Identity", "readout.keep", ["y"], ["readout.acc.new"])
+        b.standard("Identity", "readout.keep", ["y"], ["readout.acc.new"])
         b.output("y", "int32", [BATCH, classes])
         self.fan_in = shape[0]
         if spec.learn:
