@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import tempfile
 import warnings
@@ -34,25 +35,42 @@ def tvm(directory: str | Path, target: str = "llvm") -> Path:
         The folder of compiled libraries, with a manifest of their inputs and outputs.
 
     Raises:
-        BackendError: TVM is not installed.
+        BackendError: TVM is not installed, or does not know the target.
         ModelError: the folder is not a valid export.
     """
     model = Model.load(directory)
+    graphs = {
+        name: model.graph(name) for name in ("step", "window", "learn") if (model.path / f"{name}.onnx").is_file()
+    }
+    compiler = _compiler(target)
     out = model.path / "tvm"
-    out.mkdir(exist_ok=True)
-    graphs = [name for name in ("step", "window", "learn") if (model.path / f"{name}.onnx").is_file()]
-    signatures = {name: _compile(model.graph(name), target, out / f"{name}.so") for name in graphs}
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir()
+    signatures = {name: _compile(compiler, graph, target, out / f"{name}.so") for name, graph in graphs.items()}
     manifest = {"source_hash": model.source_hash, "target": target, "graphs": signatures}
     (out / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
     return out
 
 
-def _compile(proto: onnx.ModelProto, target: str, path: Path) -> dict[str, list[str]]:
+def _compiler(target: str) -> Any:
+    """The TVM package, if it is there and knows the target."""
     try:
         import tvm as compiler
-        from tvm.relax.frontend.onnx import from_onnx
     except ImportError as error:
         raise BackendError(f"tvm: expected the package apache-tvm, got {error}; pip install edgesnn[tvm]") from None
+    try:
+        compiler.target.Target(target)
+    except ValueError as error:
+        reason = str(error).splitlines()[0]
+        raise BackendError(
+            f"tvm: expected a target that TVM knows, got {target!r} ({reason}); use llvm for the host"
+        ) from None
+    return compiler
+
+
+def _compile(compiler: Any, proto: onnx.ModelProto, target: str, path: Path) -> dict[str, list[str]]:
+    from tvm.relax.frontend.onnx import from_onnx
+
     flat = _inline(proto)
     shapes = {entry.name: _single_stream_shape(entry) for entry in flat.graph.input}
     with warnings.catch_warnings(), _captured_stderr():
