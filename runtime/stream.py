@@ -7,7 +7,6 @@ specification (an image network) reads one row as one image and is shown it for 
 
 from __future__ import annotations
 
-import csv
 import math
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -18,10 +17,9 @@ from typing import Any
 import numpy as np
 
 from edgesnn.errors import DataError
+from edgesnn.runtime.csv_table import LABEL, CsvTable, open_csv
 from edgesnn.runtime.model import Array, Model
 from edgesnn.runtime.session import Session
-
-LABEL_COLUMN = "label"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,17 +67,15 @@ def csv_rows(lines: Iterable[str], channels: int, classes: Sequence[str], place:
     Raises:
         DataError: naming the line: no header, a wrong number of columns, text, NaN or infinity, an unknown label.
     """
-    reader = csv.reader(lines)
-    try:
-        header = [cell.strip() for cell in next(reader, [])]
-        label_at = _check_header(header, channels, place)
-        for cells in reader:
-            if cells:
-                yield _parse_row(cells, header, label_at, classes, f"{place}, line {reader.line_num}")
-    except csv.Error as error:
+    table = CsvTable(lines, place)
+    if len(table.channels) != channels:
+        shown = f"{', '.join(table.channels[:8])}{', ...' if len(table.channels) > 8 else ''}"
         raise DataError(
-            f"{place}, line {reader.line_num + 1}: expected CSV text, got {error}; repair the file"
-        ) from None
+            f"{place}, line 1: expected {channels} channels besides {LABEL!r}, got {len(table.channels)} ({shown}); "
+            "give the columns the model was trained on"
+        )
+    for row in table:
+        yield Row(row.values, parse_label(row.label, classes, row.place))
 
 
 def csv_file_rows(path: str | Path, channels: int, classes: Sequence[str]) -> Iterator[Row]:
@@ -88,12 +84,7 @@ def csv_file_rows(path: str | Path, channels: int, classes: Sequence[str]) -> It
     Raises:
         DataError: the file cannot be opened, or a line is malformed.
     """
-    try:  # a byte that is not UTF-8 becomes text like \\xff, which the check of its column then refuses by line
-        file = Path(path).open(newline="", encoding="utf-8-sig", errors="backslashreplace")  # noqa: SIM115
-    except OSError as error:
-        message = f"{path}: expected a readable CSV file, got {error.strerror}; check the path"
-        raise DataError(message) from None
-    with file:
+    with open_csv(path) as file:
         yield from csv_rows(file, channels, classes, str(path))
 
 
@@ -114,47 +105,6 @@ def array_rows(values: Array, labels: Iterable[int | None] | None = None) -> Ite
     yield from (Row(row, label) for row, label in zip(values, known, strict=True))
 
 
-def _check_header(header: list[str], channels: int, place: str) -> int | None:
-    """Position of the label column, or None; refuses a header that does not fit the model."""
-    names = [name for name in header if name.lower() != LABEL_COLUMN]
-    if not header or all(_is_number(name) for name in header):
-        got = ",".join(header[:8]) or "nothing"
-        raise DataError(f"{place}, line 1: expected a header of channel names, got {got!r}; add one")
-    labels = len(header) - len(names)
-    if labels > 1:
-        raise DataError(
-            f"{place}, line 1: expected one column {LABEL_COLUMN!r} or none, got {labels}; remove the others"
-        )
-    if len(names) != channels:
-        raise DataError(
-            f"{place}, line 1: expected {channels} channels besides {LABEL_COLUMN!r}, got {len(names)} "
-            f"({', '.join(names[:8])}{', ...' if len(names) > 8 else ''}); give the columns the model was trained on"
-        )
-    return next((at for at, name in enumerate(header) if name.lower() == LABEL_COLUMN), None)
-
-
-def _parse_row(cells: list[str], header: list[str], label_at: int | None, classes: Sequence[str], place: str) -> Row:
-    if len(cells) != len(header):
-        raise DataError(f"{place}: expected {len(header)} columns, as in the header, got {len(cells)}; repair the row")
-    values, label = [], None
-    for at, cell in enumerate(cells):
-        if at == label_at:
-            label = parse_label(cell.strip(), classes, place)
-        else:
-            values.append(_parse_number(cell.strip(), header[at], place))
-    return Row(values, label)
-
-
-def _parse_number(text: str, column: str, place: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        raise DataError(f"{place}: expected a number in column {column!r}, got {text!r}; repair the row") from None
-    if not math.isfinite(value):
-        raise DataError(f"{place}: expected a finite number in column {column!r}, got {text}; drop or repair the row")
-    return value
-
-
 def parse_label(text: str, classes: Sequence[str], place: str) -> int | None:
     """Class index of a label cell: a class name, an index, or empty for unknown.
 
@@ -171,14 +121,6 @@ def parse_label(text: str, classes: Sequence[str], place: str) -> int | None:
     raise DataError(
         f"{place}: expected a label 0 to {len(classes) - 1} or one of {names}, got {text!r}; repair the row"
     )
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 class Framer:

@@ -1,7 +1,5 @@
 """A user's own sensor stream: CSV with a header of channel names and, usually, a column `label`."""
 
-import csv
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,10 +8,9 @@ from numpy.typing import NDArray
 
 from edgesnn.data.dataset import Dataset, Frame, Recording, row_statistics
 from edgesnn.errors import DataError
+from edgesnn.runtime.csv_table import LABEL, CsvTable, open_csv
 
-LABEL = "label"
 UNLABELLED = -1
-LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,53 +23,32 @@ class CsvStream:
     labels: NDArray[np.int64]
 
 
-def read_csv(path: Path, channels: int | None = None, classes: Sequence[str] | None = None) -> CsvStream:
-    """Reads and checks a CSV stream. `channels` and `classes` are those of the model it is for; without `classes`,
-    the labels found are the classes, in sorted order. Raises DataError with the row number (the header is row 1).
+def read_csv(path: Path) -> CsvStream:
+    """A CSV stream; the labels found are its classes, in sorted order.
+
+    Raises:
+        DataError: naming the line of a file that is not such a stream.
     """
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            return parse_csv(file, str(path), channels, classes)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise DataError(f"{path}: expected UTF-8 text, got other bytes") from None
-
-
-def parse_csv(
-    lines: Iterable[str], place: str, channels: int | None = None, classes: Sequence[str] | None = None
-) -> CsvStream:
-    """`read_csv` for lines from anywhere; `place` names them in errors."""
-    reader = csv.reader(lines)
-    header = [name.strip() for name in next(reader, [])]
-    columns = [i for i, name in enumerate(header) if name != LABEL]
-    if not columns or len(set(header)) != len(header) or any(_is_number(name) for name in header):
-        raise DataError(f"{place} row 1: expected a header of distinct channel names and '{LABEL}', got {header}")
-    if channels is not None and len(columns) != channels:
-        raise DataError(f"{place} row 1: expected {channels} channels, got {len(columns)} ({', '.join(header)})")
-    at_label = header.index(LABEL) if LABEL in header else None
-    rows: list[list[float]] = []
-    names: list[str] = []
-    for number, cells in enumerate(reader, start=2):
-        if not cells:
-            continue
-        if len(cells) != len(header):
-            raise DataError(f"{place} row {number}: expected {len(header)} columns, got {len(cells)}")
-        rows.append([_number(cells[i], f"{place} row {number}, column '{header[i]}'") for i in columns])
-        name = "" if at_label is None else cells[at_label].strip()
-        if classes is not None and name:
-            name = _known_class(name, classes, f"{place} row {number}")
-        names.append(name)
-    if not rows:
-        raise DataError(f"{place}: expected rows after the header, got none")
-    found = tuple(classes) if classes is not None else _sorted_classes({name for name in names if name})
-    index = {"": UNLABELLED} | {name: i for i, name in enumerate(found)}
+    with open_csv(path) as file:
+        table = CsvTable(file, str(path))
+        found = [(row.values, row.label) for row in table]
+    if not found:
+        raise DataError(f"{path}: expected rows after the header, got none; add some")
+    rows, names = zip(*found, strict=True)
+    classes = _sorted_classes(set(names) - {""})
+    index = {"": UNLABELLED} | {name: i for i, name in enumerate(classes)}
     return CsvStream(
-        channels=tuple(header[i] for i in columns),
-        classes=found,
-        rows=np.array(rows, np.float32),
+        channels=table.channels,
+        classes=classes,
+        rows=_as_float32(np.array(rows), path),
         labels=np.array([index[name] for name in names], np.int64),
     )
+
+
+def _as_float32(rows: NDArray[np.float64], path: Path) -> NDArray[np.float32]:
+    if np.abs(rows).max() > np.finfo(np.float32).max:
+        raise DataError(f"{path}: expected values within float32, got {np.abs(rows).max():g}; rescale the sensor")
+    return rows.astype(np.float32)
 
 
 def from_csv(path: Path, frame_length: int = 16, hop: int = 4, rate_hz: float | None = None) -> Dataset:
@@ -110,29 +86,6 @@ def from_csv(path: Path, frame_length: int = 16, hop: int = 4, rate_hz: float | 
         validation=tuple(parts["validation"]),
         test=tuple(parts["test"]),
     )
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _number(text: str, place: str) -> float:
-    if not _is_number(text) or not abs(float(text)) <= LARGEST:
-        raise DataError(f"{place}: expected a finite number, got '{text.strip()}'")
-    return float(text)
-
-
-def _known_class(name: str, classes: Sequence[str], place: str) -> str:
-    """A label is a class name, or the index of a class."""
-    if name in classes:
-        return name
-    if name.isdecimal() and int(name) < len(classes):
-        return classes[int(name)]
-    raise DataError(f"{place}: expected a label of {', '.join(classes)} or an index 0-{len(classes) - 1}, got '{name}'")
 
 
 def _sorted_classes(names: set[str]) -> tuple[str, ...]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from edgesnn.models import Network
 from edgesnn.neurons import EMPF
+from edgesnn.neurons.base import at_step
+from edgesnn.quant.activity import observe
 from edgesnn.quant.layers import QuantEMPF, QuantInput, set_range
 
 #: Candidate ranges, as fractions of the largest value seen.
@@ -14,20 +18,20 @@ _FRACTIONS = torch.linspace(0.1, 1.0, 46)
 _SAMPLES = 200_000
 
 
-def calibrate(qnet: Network, net: Network, batches: list[Tensor]) -> None:
+def calibrate(qnet: Network, net: Network, batches: Sequence[Tensor]) -> None:
     """Set every range of `qnet` from what `net` does on `batches` [T, N, ...].
 
     A range minimizes the squared rounding and clipping error, of |x| for the input and of relu(m - theta) for spikes:
     it stays sensible when single values are far larger than the rest.
     """
-    drives = _drives(net, batches)
+    drives = observe(net, batches, _drive)
     for name, layer in qnet.layers.items():
         match layer:
             case QuantInput():
                 values = torch.cat([batch.abs().flatten() for batch in batches])
                 set_range(layer, best_range(values, 7 if layer.signed else 8))
             case QuantEMPF():
-                set_range(layer, best_range(drives[name], layer.bits))
+                set_range(layer, best_range(_sample(drives[name]), layer.bits))
 
 
 def best_range(values: Tensor, bits: int) -> float:
@@ -43,35 +47,15 @@ def best_range(values: Tensor, bits: int) -> float:
     return float(candidates[int(torch.stack(errors).argmin())])
 
 
-def _drives(net: Network, batches: list[Tensor]) -> dict[str, Tensor]:
-    """m - theta of every EM-PF neuron over the batches, at most `_SAMPLES` values each."""
-    found: dict[str, list[Tensor]] = {}
-    hooks = []
+def _drive(neuron: nn.Module, current: Tensor, v: Tensor | None, t: int, _spikes: Tensor) -> Tensor:
+    """m - theta of an EM-PF neuron, flattened; nothing for others, whose spikes have no range."""
+    if not isinstance(neuron, EMPF):
+        return current.new_empty(0)
+    m = current if v is None else at_step(neuron.lam_values(), t) * v + current
+    return (m - at_step(neuron.theta_values(), t)).flatten()
 
-    def record(name: str, neuron: EMPF) -> None:
-        def hook(_module: torch.nn.Module, args: tuple[Tensor, Tensor | None, int], _output: object) -> None:
-            current, v, t = args
-            theta = neuron.theta_values()[t % len(neuron.theta_values())]
-            lam = neuron.lam_values()[t % len(neuron.lam_values())]
-            m = current if v is None else lam * v + current
-            found.setdefault(name, []).append((m - theta).flatten())
 
-        hooks.append(neuron.register_forward_hook(hook))
-
-    for name, layer in net.layers.items():
-        if isinstance(layer, EMPF):
-            record(name, layer)
-    training = net.training
-    net.eval()
-    with torch.no_grad():
-        for batch in batches:
-            net(batch)
-    net.train(training)
-    for handle in hooks:
-        handle.remove()
-    generator = torch.Generator().manual_seed(0)
-    joined = {name: torch.cat(parts) for name, parts in found.items()}
-    return {
-        name: values[torch.randint(len(values), (min(len(values), _SAMPLES),), generator=generator)]
-        for name, values in joined.items()
-    }
+def _sample(values: Tensor) -> Tensor:
+    """At most `_SAMPLES` of the values, drawn with a fixed seed."""
+    drawn = torch.randint(len(values), (min(len(values), _SAMPLES),), generator=torch.Generator().manual_seed(0))
+    return values[drawn]

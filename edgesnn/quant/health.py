@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from edgesnn.models import Network
-from edgesnn.models.network import is_neuron
+from edgesnn.quant.activity import observe
 from edgesnn.quant.layers import QuantEMPF
 
 
@@ -26,27 +27,10 @@ class LayerHealth:
     rate: float
 
 
-def health(qnet: Network, batches: list[Tensor]) -> list[LayerHealth]:
+def health(qnet: Network, batches: Sequence[Tensor]) -> list[LayerHealth]:
     """Activity of every spiking layer of a quantized network on batches [T, N, ...]."""
-    seen: dict[str, list[Tensor]] = {}
-    hooks = []
-    for name, layer in qnet.layers.items():
-        if is_neuron(name):
-            collected = seen.setdefault(name, [])
-            hooks.append(
-                layer.register_forward_hook(
-                    lambda _module, _args, output, collected=collected: collected.append(output[0].detach())
-                )
-            )
-    training = qnet.training
-    qnet.eval()
-    with torch.no_grad():
-        for batch in batches:
-            qnet(batch)
-    qnet.train(training)
-    for handle in hooks:
-        handle.remove()
-    return [_summary(name, qnet.layers[name], torch.cat(parts)) for name, parts in seen.items()]
+    spikes = observe(qnet, batches, lambda _neuron, _current, _v, _t, emitted: emitted)
+    return [_summary(name, qnet.layers[name], emitted) for name, emitted in spikes.items()]
 
 
 def _summary(name: str, layer: torch.nn.Module, spikes: Tensor) -> LayerHealth:

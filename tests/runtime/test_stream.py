@@ -43,7 +43,7 @@ def test_a_file_with_a_byte_order_mark_reads_the_same(tmp_path: Path) -> None:
         ("", "line 1", "header", "nothing"),
         ("1,2\n3,4\n", "line 1", "header", "1,2"),
         ("x,y,z\n", "line 1", "2 channels", "3"),
-        ("x,y,label,label\n", "line 1", "one column 'label'", "2"),
+        ("x,y,label,label\n", "line 1", "distinct column names, one of them 'label' or none", "x, y, label, label"),
         ("x,y\n1,2\n1\n", "line 3", "2 columns", "1"),
         ("x,y\n1,2,3\n", "line 2", "2 columns", "3"),
         ("x,y\n1,2\n3,nan\n", "line 3", "finite number in column 'y'", "nan"),

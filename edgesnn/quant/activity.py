@@ -1,0 +1,36 @@
+"""Watching the neurons of a network while data runs through it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from edgesnn.models import Network
+from edgesnn.models.network import is_neuron
+
+#: One call of a neuron: its current, its membrane before (None: zero), the time step, and the spikes it emitted.
+Observe = Callable[[nn.Module, Tensor, Tensor | None, int, Tensor], Tensor]
+
+
+def observe(net: Network, batches: Sequence[Tensor], what: Observe) -> dict[str, Tensor]:
+    """What every neuron layer did on batches [T, N, ...]: `what` of each call, joined along the batch axis, by name."""
+    found: dict[str, list[Tensor]] = {name: [] for name in net.layers if is_neuron(name)}
+    hooks = []
+    for name, collected in found.items():
+
+        def hook(module: nn.Module, args: tuple[Tensor, Tensor | None, int], output: tuple[Tensor, Tensor | None],
+                 collected: list[Tensor] = collected) -> None:  # fmt: skip
+            collected.append(what(module, *args, output[0]))
+
+        hooks.append(net.layers[name].register_forward_hook(hook))
+    training = net.training
+    net.eval()
+    with torch.no_grad():
+        for batch in batches:
+            net(batch)
+    net.train(training)
+    for handle in hooks:
+        handle.remove()
+    return {name: torch.cat(parts) for name, parts in found.items()}
