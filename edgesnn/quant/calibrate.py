@@ -29,9 +29,9 @@ def calibrate(qnet: Network, net: Network, batches: Sequence[Tensor]) -> None:
         match layer:
             case QuantInput():
                 values = torch.cat([batch.abs().flatten() for batch in batches])
-                set_range(layer, best_range(values, 7 if layer.signed else 8))
+                set_range(layer, best_range(values, 7 if layer.signed else 8), name)
             case QuantEMPF():
-                set_range(layer, best_range(_sample(drives[name]), layer.bits))
+                set_range(layer, best_range(_sample(drives[name]), layer.bits), name)
 
 
 def best_range(values: Tensor, bits: int) -> float:

@@ -106,12 +106,12 @@ class QuantEMPF(EMPF):
         return s, m - s
 
 
-def set_range(layer: QuantInput | QuantEMPF, limit: float) -> None:
-    """Set the largest value a quantizer represents, and mark it calibrated."""
+def set_range(layer: QuantInput | QuantEMPF, limit: float, name: str) -> None:
+    """Set the largest value a quantizer represents, and mark it calibrated; `name` is the layer's, for the error."""
     if not 0 < limit < float("inf"):
         raise QuantizationError(
-            f"calibration: expected values above 0, got a range of {limit}; "
-            "the layer is silent on the calibration data: train longer or lower its threshold"
+            f"{name}: expected values above 0 on the calibration data, got a range of {limit}; the layer is silent: "
+            "train longer or lower its threshold"
         )
     for parameter in layer.quant.parameters():
         parameter.data.fill_(limit)
