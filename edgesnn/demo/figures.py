@@ -55,7 +55,7 @@ def timeline(outcomes: Sequence[Outcome], step_seconds: float, points: int = 200
     """Running accuracy along the scored stream, one user after the other, at `points` times."""
     labels = np.concatenate([outcome.labels for outcome in outcomes])
     window = max(1, round(_RUNNING_SECONDS / step_seconds))
-    at = np.unique(np.linspace(window - 1, len(labels) - 1, points).astype(int))
+    at = np.unique(np.linspace(min(window, len(labels)) - 1, len(labels) - 1, points).astype(int))
     series = {which: np.concatenate([getattr(o, which) for o in outcomes]) == labels for which in ("before", "after")}
     return {"seconds": (at * step_seconds).tolist()} | {
         which: _running(right, window)[at].tolist() for which, right in series.items()
