@@ -15,6 +15,7 @@ import pytest
 
 from edgesnn import data
 from edgesnn.cli import main
+from edgesnn.runtime import ort
 
 
 class Outcome(NamedTuple):
@@ -142,3 +143,22 @@ def test_a_mistake_on_the_road_is_one_line(
     assert outcome.status == 2
     assert outcome.err.count("\n") == 1
     assert text in outcome.err
+
+
+def test_verify_ends_with_status_1_and_says_where_a_backend_differs(
+    edgesnn: Command, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = ort.create_session
+
+    def one_bit_wrong(serialized: bytes, threads: int = 1) -> object:
+        proto = onnx.load_model_from_string(serialized)
+        if proto.graph.name == "step":
+            weights = next(init for init in proto.graph.initializer if init.name == "linear1.weight")
+            weights.raw_data = bytes([weights.raw_data[0] ^ 64]) + weights.raw_data[1:]
+        return create(proto.SerializeToString(), threads)
+
+    monkeypatch.setattr(ort, "create_session", one_bit_wrong)
+    outcome = edgesnn("verify", model, "--backends", "ort")
+    assert outcome.status == 1
+    assert outcome.err == ""
+    assert re.search(r"ort +step +\S+ +step \d+: \S+\[\d+.*\]: expected +-?\d+, +got", outcome.out)
