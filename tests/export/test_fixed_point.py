@@ -27,6 +27,12 @@ def test_multipliers_are_rounded_and_as_fine_as_can_be(factor, largest):
     assert shift == 46 or not fits(factor, shift + 1, largest)
 
 
+def test_the_carry_of_rounding_counts():
+    """(2^31 - 1) * 2^22 is below 2^53, but not with the 2^22 that a shift of 23 adds."""
+    m, shift = multiplier(np.array([0.5]), 2**31 - 1, "fc")
+    assert (m.tolist(), shift) == ([2**21], 22)
+
+
 def test_no_factor_needs_no_multiplier():
     m, shift = multiplier(np.zeros(3), 10, "fc")
     assert (m.tolist(), shift) == ([0, 0, 0], 46)

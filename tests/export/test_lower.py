@@ -17,10 +17,11 @@ import edgesnn as es
 from edgesnn import export
 from edgesnn.errors import ExportError
 from edgesnn.export import lower as lowering
+from edgesnn.export.bounds import prove
 from edgesnn.export.lower import lower
-from edgesnn.layers import leaky_integrate
+from edgesnn.layers import Readout, leaky_integrate
 from edgesnn.models import Network
-from edgesnn.quant import QuantEMPF, QuantInput
+from edgesnn.quant import QuantEMPF, QuantInput, QuantReadout
 from edgesnn.quant.layers import quant_conv2d, quant_linear
 
 IMAGES = 200
@@ -200,12 +201,24 @@ def test_readout_is_in_1024ths_of_a_nat(folder):
 
 @pytest.mark.parametrize("trainable", [False, True])
 def test_a_trainable_readout_is_a_set_of_parameters(trainable):
-    """And its multiplier leaves room for whatever learning makes of the weights."""
     lowered = lower(network("empf"), trainable)
     kinds = {tensor["name"]: tensor["kind"] for tensor in lowered.builder.tensors}
     params = {"readout.weight": "param", "readout.bias": "param"} if trainable else {}
     assert kinds == {"neuron1.v": "state", "neuron2.v": "state", "readout.acc": "state"} | params
     assert (lowered.leak, lowered.steps, lowered.readout_input.shape) == (2**15, 1, (24,))
+
+
+def test_the_multiplier_of_a_trainable_readout_leaves_room_for_learning():
+    """2048 weights that are nearly all 0 and may all become 127: products stay below 2^53 for those, too."""
+    readout = QuantReadout(Readout(2048, 2))
+    readout.weight.data.zero_()[0, 0] = 5.0
+    layers = {"input": QuantInput(), "fc": dense(4, 2048), "neuron1": QuantEMPF(es.EMPF(), 8), "readout": readout}
+    shifts = []
+    for trainable in (False, True):
+        builder = lower(Network(layers, {}, (4,), 2), trainable).builder
+        prove(builder.build("step", {}, ""))
+        shifts.append(next(node.attribute[0].i for node in builder.nodes if node.name == "readout.rescale"))
+    assert shifts[0] > shifts[1]
 
 
 @pytest.mark.parametrize(("signed", "dtype"), [(True, "int8"), (False, "uint8")])
