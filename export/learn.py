@@ -12,7 +12,7 @@ from edgesnn.errors import ExportError
 from edgesnn.export.bounds import CURRENT_LIMIT, SAT24, TRAINED_WEIGHT
 from edgesnn.export.builder import GraphBuilder
 from edgesnn.export.fixed_point import Q15, multiplier
-from edgesnn.export.lower import LOGIT_BITS, Lowered, Signal
+from edgesnn.export.lower import LOGIT_BITS, ReadoutLayer, Signal
 from edgesnn.runtime.graph import NEW
 from edgesnn.runtime.model import LearnSpec
 
@@ -24,7 +24,7 @@ WEIGHT, BIAS, TRACE, COUNT = "readout.weight", "readout.bias", "readout.trace", 
 
 @dataclass(frozen=True)
 class TraceScale:
-    """The trace is the mean spike in units of 2^-bits; a spike of one unit adds `gain`, and the sum stops at `limit`."""
+    """The trace is the mean spike in units of 2^-bits; a spike of one unit adds `gain`, the sum stops at `limit`."""
 
     bits: int
     gain: int
@@ -49,23 +49,22 @@ def trace_scale(spikes: Signal, leak: int, steps: int) -> TraceScale:
     )
 
 
-def add_trace(lowered: Lowered, scale: TraceScale) -> None:
-    """Keep the running mean of the readout's input spikes in the step graph."""
-    spikes = lowered.readout_input
-    assert spikes is not None
-    trace = lowered.builder.state(TRACE, spikes.shape)
-    lowered.builder.call(
+def add_trace(builder: GraphBuilder, readout: ReadoutLayer, scale: TraceScale) -> None:
+    """Keep the running mean of the readout's input spikes, and count learning steps, beside the step graph's states."""
+    trace = builder.state(TRACE, readout.spikes.shape)
+    builder.tensors.append({"name": COUNT, "kind": "learner", "dtype": "int32", "shape": [1]})
+    builder.call(
         "Trace",
         "readout.average",
-        [trace, spikes.name, "readout.leak"],
+        [trace, readout.spikes.name, "readout.leak"],
         [trace + NEW],
         gain=scale.gain,
         limit=scale.limit,
     )
 
 
-def learn_spec(lowered: Lowered, scale: TraceScale, rate: float, seed: int) -> LearnSpec:
-    """Step sizes as shifts: the powers of two nearest to the learning rate of stochastic gradient descent on real weights.
+def learn_spec(readout: ReadoutLayer, scale: TraceScale, rate: float, seed: int) -> LearnSpec:
+    """Step sizes as shifts: the powers of two nearest to the learning rate of gradient descent on real weights.
 
     With e in Q15, a weight unit s_w and a trace unit q (both in real values), one step changes an integer weight by
     rate * (e/2^15) * trace*q / s_w, and the bias (2^-10 nat) by rate * (e/2^15) * 2^10.
@@ -73,14 +72,12 @@ def learn_spec(lowered: Lowered, scale: TraceScale, rate: float, seed: int) -> L
     Raises:
         ExportError: a rate that has no such shifts, or a seed that does not fit 32 bits.
     """
-    spikes = lowered.readout_input
-    assert spikes is not None
     if not 0 < rate < math.inf:
         raise ExportError(f"learn: expected a learning rate above 0, got {rate:g}; choose one near 3e-4")
     if not 0 <= seed < 2**32:
         raise ExportError(f"learn: expected a seed from 0 to {2**32 - 1}, got {seed}; choose one of 32 bits")
-    weight_unit = lowered.readout_unit / spikes.unit
-    weight_step = rate * spikes.unit * 2.0**-scale.bits / weight_unit / Q15
+    weight_unit = readout.unit / readout.spikes.unit
+    weight_step = rate * readout.spikes.unit * 2.0**-scale.bits / weight_unit / Q15
     bias_step = rate * 2.0**LOGIT_BITS / Q15 / Q15
     shifts = [round(-math.log2(step)) for step in (weight_step, bias_step)]
     if not all(1 <= shift <= 32 for shift in shifts):
@@ -91,24 +88,26 @@ def learn_spec(lowered: Lowered, scale: TraceScale, rate: float, seed: int) -> L
     return LearnSpec("readout", shifts[0], shifts[1], seed)
 
 
-def learn_graph(lowered: Lowered, scale: TraceScale, spec: LearnSpec, metadata: dict[str, str]) -> onnx.ModelProto:
+def learn_graph(readout: ReadoutLayer, scale: TraceScale, spec: LearnSpec, metadata: dict[str, str]) -> onnx.ModelProto:
     """`learn.onnx` of scope `readout`.
 
     Raises:
         ExportError: weights and trace at their limits could give logits outside 31 bits.
     """
-    spikes = lowered.readout_input
-    assert spikes is not None
-    shapes = {entry["name"]: entry["shape"] for entry in lowered.builder.tensors}
-    builder = GraphBuilder()
-    for name, dtype in ((WEIGHT, "int8"), (BIAS, "int32"), (COUNT, "int32")):
-        builder.input(name, dtype, shapes[name])
-        builder.output(name + NEW, dtype, shapes[name])
-    builder.input(TRACE, "int32", [1, *spikes.shape])
+    builder, inputs = GraphBuilder(), readout.spikes.shape[0]
+    trained: tuple[tuple[str, str, list[int | str]], ...] = (
+        (WEIGHT, "int8", [readout.classes, inputs]),
+        (BIAS, "int32", [readout.classes]),
+        (COUNT, "int32", [1]),
+    )
+    for name, dtype, shape in trained:
+        builder.input(name, dtype, shape)
+        builder.output(name + NEW, dtype, shape)
+    builder.input(TRACE, "int32", [1, inputs])
     builder.input("label", "int32", [1])
-    largest = spikes.shape[0] * TRAINED_WEIGHT * scale.limit
-    logit = lowered.readout_unit * 2.0 ** (LOGIT_BITS - scale.bits)
-    m, shift = multiplier(np.full(shapes[BIAS], logit), largest, "readout")
+    largest = inputs * TRAINED_WEIGHT * scale.limit
+    logit = readout.unit * 2.0 ** (LOGIT_BITS - scale.bits)
+    m, shift = multiplier(np.full(readout.classes, logit), largest, "readout")
     bound = ((largest * int(np.abs(m).max()) + 2 ** (shift - 1)) >> shift) - SAT24[0]
     if bound > CURRENT_LIMIT:
         raise ExportError(

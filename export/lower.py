@@ -6,7 +6,7 @@ the norm's gain and offset, and u the value of one membrane unit, the current is
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import brevitas.nn as qnn
@@ -57,15 +57,24 @@ class Accumulator:
     shape: tuple[int, ...]
 
 
-@dataclass
-class Lowered:
-    """The step graph so far, and what learning needs to know of the readout."""
+@dataclass(frozen=True)
+class ReadoutLayer:
+    """The readout as learning sees it: input spikes, classes, leak (Q15), real value of weight unit times spike unit."""
 
-    builder: GraphBuilder = field(default_factory=GraphBuilder)
-    readout_unit: float = 0.0  # value of weight unit times spike unit
-    readout_input: Signal | None = None
-    leak: int = Q15
-    steps: int = 1  # number of per-step parameter sets; 1 where shared
+    spikes: Signal
+    classes: int
+    leak: int
+    unit: float
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """The nodes of one time step, its input and readout, and the number of parameter sets (1: the same at every step)."""
+
+    builder: GraphBuilder
+    input: Signal
+    readout: ReadoutLayer
+    steps: int
 
 
 def lower(qnet: Network, trainable_readout: bool) -> Lowered:
@@ -74,33 +83,37 @@ def lower(qnet: Network, trainable_readout: bool) -> Lowered:
     Raises:
         ExportError: a layer, or an order of layers, that has no integer form.
     """
-    result = Lowered(steps=_parameter_steps(qnet))
-    if result.steps > 1:
-        _add_time_index(result.builder, result.steps)
+    builder, steps = GraphBuilder(), _parameter_steps(qnet)
+    if steps > 1:
+        _add_time_index(builder, steps)
+    source: Signal | None = None
     signal: Signal | None = None
     pending: Accumulator | None = None
+    readout: ReadoutLayer | None = None
     for name, layer in qnet.layers.items():
         match layer:
             case QuantInput():
-                signal = _input(result.builder, layer, qnet.input_shape)
+                source = signal = _input(builder, layer, qnet.input_shape)
             case QuantReadout():
-                _readout(result, name, layer, _ready(name, signal, pending), trainable_readout)
+                readout = _readout(builder, name, layer, _ready(name, signal, pending), trainable_readout)
             case qnn.QuantLinear() | qnn.QuantConv2d():
-                pending = _synapse(result.builder, name, layer, _ready(name, signal, pending))
+                pending = _synapse(builder, name, layer, _ready(name, signal, pending))
             case nn.BatchNorm1d() | nn.BatchNorm2d():
                 _fold_norm(name, layer, pending)
             case QuantEMPF() | LIF():
-                signal, pending = _neuron(result.builder, name, layer, _waiting(name, pending)), None
+                signal, pending = _neuron(builder, name, layer, _waiting(name, pending)), None
             case nn.MaxPool2d():
-                signal = _max_pool(result.builder, name, layer, _ready(name, signal, pending))
+                signal = _max_pool(builder, name, layer, _ready(name, signal, pending))
             case nn.Flatten():
-                signal = _flatten(result.builder, name, _ready(name, signal, pending))
+                signal = _flatten(builder, name, _ready(name, signal, pending))
             case _:
                 raise ExportError(
                     f"{name}: expected a layer with an integer form, got {type(layer).__name__}; "
                     "see the table of layers in docs/architecture.md"
                 )
-    return result
+    if source is None or readout is None:
+        raise ExportError("network: expected a readout as its last layer, got none; end it with layers.Readout")
+    return Lowered(builder, source, readout, steps)
 
 
 def _ready(name: str, signal: Signal | None, pending: Accumulator | None) -> Signal:
@@ -278,9 +291,8 @@ def _flatten(builder: GraphBuilder, name: str, signal: Signal) -> Signal:
     return Signal(f"{name}.s", signal.unit, signal.low, signal.high, (int(np.prod(signal.shape)),))
 
 
-def _readout(result: Lowered, name: str, layer: QuantReadout, signal: Signal, trainable: bool) -> None:
+def _readout(builder: GraphBuilder, name: str, layer: QuantReadout, signal: Signal, trainable: bool) -> ReadoutLayer:
     """Linear -> Rescale to 2^-10 nat -> LeakyIntegrate; trainable weights and bias become parameters."""
-    builder = result.builder
     quantized = layer.quant_weight()  # type: ignore[operator]  # Brevitas is not typed
     weights = quantized.int().cpu().numpy().astype(np.int8)
     classes = len(weights)
@@ -295,10 +307,10 @@ def _readout(result: Lowered, name: str, layer: QuantReadout, signal: Signal, tr
     builder.call("Linear", f"{name}.synapse", operands, [f"{name}.a"])
     scaling = [f"{name}.a", builder.constant(f"{name}.M", m), keep(f"{name}.bias", bias)]
     builder.call("Rescale", f"{name}.rescale", scaling, [f"{name}.I"], shift=shift)
-    result.leak = int(rounded(np.array(layer.leak * Q15), name))
-    leak = builder.constant(f"{name}.leak", np.array([result.leak], np.int32))
+    leak_q15 = int(rounded(np.array(layer.leak * Q15), name))
+    leak = builder.constant(f"{name}.leak", np.array([leak_q15], np.int32))
     accumulator = builder.state(f"{name}.acc", (classes,))
     builder.call("LeakyIntegrate", f"{name}.integrate", [accumulator, f"{name}.I", leak], ["y"])
     builder.standard("Identity", f"{name}.keep", ["y"], [accumulator + NEW])
     builder.output("y", "int32", [BATCH, classes])
-    result.readout_unit, result.readout_input = unit, signal
+    return ReadoutLayer(signal, classes, leak_q15, unit)

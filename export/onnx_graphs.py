@@ -6,18 +6,17 @@ import json
 import re
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import onnx as onnx_format
 
 from edgesnn.errors import ExportError
 from edgesnn.export.bounds import prove
-from edgesnn.export.learn import COUNT, SCOPES, add_trace, learn_graph, learn_spec, trace_scale
+from edgesnn.export.learn import SCOPES, add_trace, learn_graph, learn_spec, trace_scale
 from edgesnn.export.lower import Lowered, lower
 from edgesnn.export.vectors import write_vectors
 from edgesnn.export.window import window as window_graph
 from edgesnn.models import Network
-from edgesnn.quant import QuantInput, check_calibrated
+from edgesnn.quant import check_calibrated
 from edgesnn.runtime.model import FORMAT, LearnSpec, Model
 
 
@@ -58,12 +57,11 @@ def onnx(
     if steps < 1:
         raise ExportError(f"window: expected at least 1 time step, got {steps}; choose 1 or more")
     lowered = lower(qnet, trainable_readout=learn is not None)
-    spikes, spec = _readout_input(lowered), None
+    readout, spec = lowered.readout, None
     if learn is not None:
-        scale = trace_scale(spikes, lowered.leak, lowered.steps if lowered.steps > 1 else steps)
-        add_trace(lowered, scale)
-        lowered.builder.tensors.append({"name": COUNT, "kind": "learner", "dtype": "int32", "shape": [1]})
-        spec = learn_spec(lowered, scale, learning_rate, seed)
+        scale = trace_scale(readout.spikes, readout.leak, lowered.steps if lowered.steps > 1 else steps)
+        add_trace(lowered.builder, readout, scale)
+        spec = learn_spec(readout, scale, learning_rate, seed)
     name = _identifier(qnet.config["data"]["name"]) if name is None else name
     metadata = _metadata(qnet, lowered, name, rule, steps, spec)
     step = lowered.builder.build("step", metadata, "One time step: input and states -> decision values and new states.")
@@ -71,7 +69,7 @@ def onnx(
     sealed = {entry.key: entry.value for entry in step.metadata_props}
     graphs = {"step": step, "window": window_graph(step, steps)}
     if spec is not None:
-        graphs["learn"] = learn_graph(lowered, scale, spec, sealed)
+        graphs["learn"] = learn_graph(readout, scale, spec, sealed)
 
     out = Path(directory)
     out.mkdir(parents=True, exist_ok=True)
@@ -81,12 +79,6 @@ def onnx(
     model = Model.load(out)
     write_vectors(model)
     return model
-
-
-def _readout_input(lowered: Lowered) -> Any:
-    if lowered.readout_input is None:
-        raise ExportError("network: expected a readout as its last layer, got none; end it with layers.Readout")
-    return lowered.readout_input
 
 
 def _identifier(name: str) -> str:
@@ -101,12 +93,10 @@ def _metadata(
     if re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII) is None:
         raise ExportError(f"name: expected a C identifier, got {name!r}; use letters, digits and underscores")
     data = qnet.config["data"]
-    source = qnet.layers["input"]
-    assert isinstance(source, QuantInput)
     entry = {
         "shape": list(qnet.input_shape),
-        "dtype": "int8" if source.signed else "uint8",
-        "scale": source.scale,
+        "dtype": "int8" if lowered.input.low < 0 else "uint8",
+        "scale": lowered.input.unit,
         "zero_point": 0,
         "mean": data["mean"],
         "std": data["std"],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import golden
 import numpy as np
 import onnx
@@ -14,7 +16,7 @@ from quantized import network
 from edgesnn import export
 from edgesnn.errors import ExportError
 from edgesnn.export.learn import TraceScale, learn_graph, learn_spec, trace_scale
-from edgesnn.export.lower import Lowered, Signal, lower
+from edgesnn.export.lower import ReadoutLayer, Signal, lower
 from edgesnn.runtime import open as open_session
 from edgesnn.runtime.vectors import random_stream
 
@@ -86,8 +88,8 @@ def test_traces_that_would_not_move_are_refused(inputs, leak):
 # -- step sizes -------------------------------------------------------------------------------------------------------
 
 
-def lowered(weight_unit=0.02, spike_unit=0.1):
-    return Lowered(readout_unit=weight_unit * spike_unit, readout_input=spikes(24, unit=spike_unit))
+def readout(weight_unit=0.02, spike_unit=0.1):
+    return ReadoutLayer(spikes(24, unit=spike_unit), 10, Q15, weight_unit * spike_unit)
 
 
 @given(
@@ -100,7 +102,7 @@ def test_shifts_are_the_learning_rate(power, weight_power, spike_power, bits):
     """With units that are powers of two, weight and bias change by exactly `rate` times gradient."""
     rate, weight, spike = 2.0**power, 2.0**weight_power, 2.0**spike_power
     try:
-        spec = learn_spec(lowered(weight, spike), TraceScale(bits, 1, 1), rate, 7)
+        spec = learn_spec(readout(weight, spike), TraceScale(bits, 1, 1), rate, 7)
     except ExportError:
         assume(False)
     # An error of 1 and a trace of one spike unit: in integers 2^15 and 2^bits; the weight moves by rate * spike.
@@ -114,13 +116,13 @@ def test_rates_whose_shifts_do_not_fit(rate):
     with pytest.raises(
         ExportError, match=r"^learn: expected a learning rate whose shifts are 1 to 32, got .* with shifts \["
     ):
-        learn_spec(lowered(), TraceScale(12, 1, 1), rate, 1)
+        learn_spec(readout(), TraceScale(12, 1, 1), rate, 1)
 
 
 @pytest.mark.parametrize("rate", [0.0, -1e-3, float("nan"), float("inf")])
 def test_rates_that_are_no_rates(rate):
     with pytest.raises(ExportError, match=r"^learn: expected a learning rate") as error:
-        learn_spec(lowered(), TraceScale(12, 1, 1), rate, 1)
+        learn_spec(readout(), TraceScale(12, 1, 1), rate, 1)
     assert "\n" not in str(error.value)
 
 
@@ -128,7 +130,7 @@ def test_rates_that_are_no_rates(rate):
 def test_seeds_are_32_bits(seed):
     """The C runtime holds it in uint32; another seed would draw other numbers there."""
     with pytest.raises(ExportError, match=rf"^learn: expected a seed from 0 to 4294967295, got {seed}; "):
-        learn_spec(lowered(), TraceScale(12, 1, 1), 0.1, seed)
+        learn_spec(readout(), TraceScale(12, 1, 1), 0.1, seed)
 
 
 # -- the graph --------------------------------------------------------------------------------------------------------
@@ -136,17 +138,14 @@ def test_seeds_are_32_bits(seed):
 
 def test_logits_of_the_largest_trace_are_kept_within_32_bits():
     """Weights and trace at their limits: a readout whose logit could leave int32 is refused."""
-    result = lower(network("empf", 0.9), trainable_readout=True)
-    result.builder.tensors.append({"name": "learn.count", "kind": "learner", "dtype": "int32", "shape": [1]})
+    result = lower(network("empf", 0.9), trainable_readout=True).readout
     scale = TraceScale(0, 1, (2**31 - 1) // (127 * 24))
     spec = learn_spec(result, TraceScale(12, 1, 1), 1e-2, 1)
-    result.readout_unit = 2.0**-12
-    learn_graph(result, scale, spec, {})
-    result.readout_unit = 2.0**-10
+    learn_graph(replace(result, unit=2.0**-12), scale, spec, {})
     with pytest.raises(
         ExportError, match=r"^readout.learn: expected logits within \+-1073741824, got a bound of .*; "
     ) as error:
-        learn_graph(result, scale, spec, {})
+        learn_graph(replace(result, unit=2.0**-10), scale, spec, {})
     assert "\n" not in str(error.value)
 
 

@@ -205,7 +205,7 @@ def test_a_trainable_readout_is_a_set_of_parameters(trainable):
     kinds = {tensor["name"]: tensor["kind"] for tensor in lowered.builder.tensors}
     params = {"readout.weight": "param", "readout.bias": "param"} if trainable else {}
     assert kinds == {"neuron1.v": "state", "neuron2.v": "state", "readout.acc": "state"} | params
-    assert (lowered.leak, lowered.steps, lowered.readout_input.shape) == (2**15, 1, (24,))
+    assert (lowered.readout.leak, lowered.steps, lowered.readout.spikes.shape) == (2**15, 1, (24,))
 
 
 def test_the_multiplier_of_a_trainable_readout_leaves_room_for_learning():
@@ -292,10 +292,12 @@ def test_geometry_of_convolutions(stride, padding, kernel):
     """The shape that lowering computes is the one torch computes, for the convolution and the pooling after it."""
     layer = nn.Conv2d(2, 3, kernel, stride, padding)
     pooling = nn.MaxPool2d((2, 3), (1, 2))
-    lowered = lower(of(quant_conv2d(layer, 1), neuron(), pooling, nn.Flatten(), shape=(2, 9, 8)), False)
     convolved = layer(torch.zeros(1, 2, 9, 8))
-    (v,) = lowered.builder.tensors
-    assert v["shape"] == list(convolved.shape)
+    readout = QuantReadout(Readout(pooling(convolved).numel(), 2))
+    net = of(quant_conv2d(layer, 1), neuron(), pooling, nn.Flatten(), readout, shape=(2, 9, 8))
+    lowered = lower(net, False)
+    assert lowered.builder.tensors[0]["shape"] == list(convolved.shape)
+    assert lowered.readout.spikes.shape == (pooling(convolved).numel(),)
     node = next(node for node in lowered.builder.nodes if node.op_type == "BinaryConv2d")
     attributes = {entry.name: onnx.helper.get_attribute_value(entry) for entry in node.attribute}
     assert attributes["kernel"] == [3, 2, *layer.kernel_size]
