@@ -59,7 +59,7 @@ class Accumulator:
 
 @dataclass(frozen=True)
 class ReadoutLayer:
-    """The readout as learning sees it: input spikes, classes, leak (Q15), real value of weight unit times spike unit."""
+    """The readout as learning sees it: input spikes, classes, leak (Q15), weight unit times spike unit."""
 
     spikes: Signal
     classes: int
@@ -69,7 +69,7 @@ class ReadoutLayer:
 
 @dataclass(frozen=True)
 class Lowered:
-    """The nodes of one time step, its input and readout, and the number of parameter sets (1: the same at every step)."""
+    """The nodes of one time step, its input and readout, and the number of parameter sets (1: shared)."""
 
     builder: GraphBuilder
     input: Signal
