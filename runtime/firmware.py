@@ -26,8 +26,8 @@ STACK_BYTES = 8192
 # with 4.3 KB. zig gives -O1, -O2 and -O3 one meaning.
 _FLAGS = (
     "-std=c11", "-O3", "-g", "-ffreestanding", "-fno-sanitize=undefined", "-ffunction-sections", "-fdata-sections",
-    "-fno-unwind-tables", "-fno-asynchronous-unwind-tables", "-Wall", "-Wextra", "-Wconversion", "-Werror",
-    "-Wl,--gc-sections", "-Wl,-e,Reset_Handler",
+    "-fno-unwind-tables", "-fno-asynchronous-unwind-tables", "-fomit-frame-pointer", "-Wall", "-Wextra", "-Wconversion",
+    "-Werror", "-Wl,--gc-sections", "-Wl,-e,Reset_Handler",
 )  # fmt: skip
 _SUPPORT_SOURCES = ("harness.c", "semihost.c")
 _FULL = re.compile("will not fit in region")  # the linker's words

@@ -38,17 +38,25 @@ def select(name: str) -> list[Benchmark]:
     return [known[name]]
 
 
-def run(entry: Benchmark) -> Result:
+def run(entry: Benchmark, board: str | None = None) -> Result:
     """Measure, and record where and with what.
 
+    Args:
+        entry: what to measure.
+        board: the board to measure, for a benchmark that runs on one; None takes the benchmark's own.
+
     Raises:
+        ConfigError: a board for a benchmark that runs on none.
         ValueError: the benchmark returned a malformed figure key or a figure that is not a finite number.
     """
-    measured = entry.measure()
+    if board is not None and entry.board is None:
+        raise ConfigError(f"bench {entry.name}: expected no board, got {board!r}; leave out --board")
+    chosen = board or entry.board
+    measured = entry.measure() if chosen is None else entry.measure(chosen)
     try:
         return Result(
             name=entry.name,
-            command=f"edgesnn bench {entry.name}",
+            command=f"edgesnn bench {entry.name}" + (f" --board {chosen}" if chosen else ""),
             machine=this_machine(),
             versions=versions_of(entry.packages),
             figures=dict(measured.figures),

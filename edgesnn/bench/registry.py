@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 #: Names and figure keys are stable: other work compares results by them.
 NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -20,20 +21,26 @@ class Measured:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """One named benchmark. `packages` are the distributions whose versions its figures depend on."""
+    """One named benchmark.
+
+    `packages` are the distributions whose versions its figures depend on. `board` is the one it measures unless
+    another is chosen, and is given to `measure`; without it, `measure` takes nothing.
+    """
 
     name: str
     summary: str
     packages: tuple[str, ...]
-    measure: Callable[[], Measured]
+    measure: Callable[..., Measured]
+    board: str | None = None
 
 
+Measure = TypeVar("Measure", bound=Callable[..., Measured])
 REGISTRY: dict[str, Benchmark] = {}
 
 
 def benchmark(
-    name: str, summary: str, packages: Sequence[str] = ()
-) -> Callable[[Callable[[], Measured]], Callable[[], Measured]]:
+    name: str, summary: str, packages: Sequence[str] = (), board: str | None = None
+) -> Callable[[Measure], Measure]:
     """Register a function that measures; import what it needs inside it, so that listing stays cheap.
 
     Raises:
@@ -44,8 +51,8 @@ def benchmark(
     if name in REGISTRY:
         raise ValueError(f"benchmark {name!r}: expected a new name, got one that is registered")
 
-    def register(measure: Callable[[], Measured]) -> Callable[[], Measured]:
-        REGISTRY[name] = Benchmark(name, summary, tuple(packages), measure)
+    def register(measure: Measure) -> Measure:
+        REGISTRY[name] = Benchmark(name, summary, tuple(packages), measure, board)
         return measure
 
     return register

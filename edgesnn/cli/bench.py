@@ -17,6 +17,9 @@ def bench(
     json: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write the result here; for `all`, a folder.")
     ] = None,
+    board: Annotated[
+        str | None, typer.Option(metavar="ID", help="Board to measure, where the benchmark runs on one.")
+    ] = None,
 ) -> None:
     """List the benchmarks, or run one and print its figures."""
     from edgesnn import bench as harness
@@ -27,7 +30,7 @@ def bench(
         return
     for entry in harness.select(name):
         err.print(f"running {entry.name}: {entry.summary}")
-        result = harness.run(entry)
+        result = harness.run(entry, board)
         print_figures(result.figures, f"{entry.name} on {result.machine.processor}, {result.machine.cores} cores")
         if json is not None:
             harness.write(result, json / f"{entry.name}.json" if name == harness.ALL else json)

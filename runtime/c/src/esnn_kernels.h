@@ -27,6 +27,16 @@
 #define ESNN_ONE_TURN
 #endif
 
+/* Which variant of the kernels is compiled; this is the one place that decides. Every variant gives the integers of the
+ * portable one. ESNN_PORTABLE asks for the portable one.
+ *   ESNN_DSP  Cortex-M with the DSP extension (M4, M7, M33): esnn_*_dsp.c
+ */
+#if defined(__ARM_FEATURE_DSP) && defined(__ARM_ARCH_PROFILE) && __ARM_ARCH_PROFILE == 'M' && !defined(ESNN_PORTABLE)
+#define ESNN_DSP 1
+#else
+#define ESNN_DSP 0
+#endif
+
 typedef enum { ESNN_U8, ESNN_S8 } esnn_format;
 
 /* A square convolution or pooling window over [channels, height, width]; the output is [O, out_height, out_width]. */
@@ -41,7 +51,7 @@ typedef struct {
 /* Scratch of the synapses, in int16_t: the inputs of one output, widened and padded with zeros. */
 #define ESNN_PATCH(fan_in) (((fan_in) + 15u) / 16u * 16u)
 
-/* Synapses: exact sums a = W x. `patch` is scratch of ESNN_PATCH(fan-in) elements, twice that in esnn_binary_conv2d. */
+/* Synapses: exact sums a = W x. `patch` is scratch of ESNN_PATCH(fan-in) elements, twice that in convolutions. */
 void esnn_linear(const void *x, esnn_format format, const int8_t *w, int16_t *patch, int32_t *a, uint32_t inputs,
                  uint32_t outputs);
 void esnn_binary_linear(const void *x, esnn_format format, const uint8_t *w, int16_t *patch, int32_t *a,

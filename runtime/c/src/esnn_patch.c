@@ -2,26 +2,20 @@
 #include "esnn_patch.h"
 
 #include "esnn_arith.h"
-#include "esnn_memory.h"
 
-/* to[0..n) = x[start..start + n), widened. */
-static void widen(const void *x, esnn_format format, uint32_t start, int16_t *to, uint32_t n) {
-    if (format == ESNN_U8) {
-        const uint8_t *from = (const uint8_t *)x + start;
-        ESNN_ONE_TURN
-        for (uint32_t i = 0; i < n; i++) {
-            to[i] = from[i];
-        }
-    } else {
-        const int8_t *from = (const int8_t *)x + start;
-        ESNN_ONE_TURN
-        for (uint32_t i = 0; i < n; i++) {
-            to[i] = from[i];
-        }
+/* What a byte of x stands for: flip is 0 for uint8_t and 0x80 for int8_t. */
+static inline int16_t widened(uint8_t byte, int32_t flip) {
+    return (int16_t)((byte ^ flip) - flip);
+}
+
+static inline void widen(const uint8_t *x, int32_t flip, int16_t *to, uint32_t n) {
+    ESNN_ONE_TURN
+    for (uint32_t i = 0; i < n; i++) {
+        to[i] = widened(x[i], flip);
     }
 }
 
-static void zero(int16_t *to, uint32_t n) {
+static ESNN_NOINLINE void zero(int16_t *to, uint32_t n) {
     ESNN_ONE_TURN
     for (uint32_t i = 0; i < n; i++) {
         to[i] = 0;
@@ -29,35 +23,74 @@ static void zero(int16_t *to, uint32_t n) {
 }
 
 void esnn_patch_row(const void *x, esnn_format format, int16_t *patch, uint32_t n) {
-    widen(x, format, 0, patch, n);
+    if (format == ESNN_U8) {
+        widen(x, 0, patch, n);
+    } else {
+        widen(x, 0x80, patch, n);
+    }
     zero(patch + n, ESNN_PATCH(n) - n);
+}
+
+/* The part of a kernel that is inside the image: [first, last). */
+typedef struct {
+    uint32_t first, last;
+} span;
+
+/* start is where the kernel starts, in padded coordinates. */
+static span inside(uint32_t start, uint32_t kernel, uint32_t padding, uint32_t size) {
+    const uint32_t outside = padding > start ? padding - start : 0, end = size + padding;
+    const uint32_t until = end > start ? end - start : 0;
+    const span part = {outside < kernel ? outside : kernel, until < kernel ? until : kernel};
+    const span none = {kernel, kernel};
+    return part.first < part.last ? part : none;
+}
+
+/* Rows of three columns, by far the most frequent. */
+static ESNN_NOINLINE void widen_rows3(const uint8_t *x, int32_t flip, int16_t *to, uint32_t width, uint32_t rows) {
+    ESNN_ONE_TURN
+    for (; rows > 0; rows--, x += width, to += 3) {
+        to[0] = widened(x[0], flip);
+        to[1] = widened(x[1], flip);
+        to[2] = widened(x[2], flip);
+    }
+}
+
+/* Rows of the columns inside the image, with zeros around. */
+static ESNN_NOINLINE void widen_rows(const uint8_t *x, int32_t flip, int16_t *to, uint32_t width, uint32_t rows,
+                                     uint32_t kernel, span columns) {
+    for (; rows > 0; rows--, x += width, to += kernel) {
+        zero(to, columns.first);
+        widen(x, flip, to + columns.first, columns.last - columns.first);
+        zero(to + columns.last, kernel - columns.last);
+    }
+}
+
+static int16_t *widen_window(const uint8_t *x, int32_t flip, int16_t *to, const esnn_window *g, uint32_t row,
+                             uint32_t column) {
+    const uint32_t top = row * g->stride_height, left = column * g->stride_width, kernel = g->kernel_width;
+    const span rows = inside(top, g->kernel_height, g->padding_top, g->height);
+    const span columns = inside(left, kernel, g->padding_left, g->width);
+
+    if (rows.first < rows.last && columns.first < columns.last) {
+        x += (top + rows.first - g->padding_top) * g->width + left + columns.first - g->padding_left;
+    }
+    for (uint32_t c = 0; c < g->channels; c++, x += g->height * g->width, to += g->kernel_height * kernel) {
+        zero(to, rows.first * kernel);
+        if (kernel == 3 && columns.first == 0 && columns.last == 3) {
+            widen_rows3(x, flip, to + rows.first * 3, g->width, rows.last - rows.first);
+        } else {
+            widen_rows(x, flip, to + rows.first * kernel, g->width, rows.last - rows.first, kernel, columns);
+        }
+        zero(to + rows.last * kernel, (g->kernel_height - rows.last) * kernel);
+    }
+    return to;
 }
 
 void esnn_patch_window(const void *x, esnn_format format, int16_t *patch, const esnn_window *g, uint32_t row,
                        uint32_t column) {
-    /* Columns [first, last) of the window are inside the image; left is its left edge in padded coordinates. */
-    const uint32_t kernel = g->kernel_width, left = column * g->stride_width, end = g->width + g->padding_left;
-    const uint32_t outside = g->padding_left > left ? g->padding_left - left : 0;
-    const uint32_t first = outside < kernel ? outside : kernel;
-    const uint32_t inside = end > left ? end - left : 0;
-    const uint32_t last = inside < kernel ? inside : kernel;
-    int16_t *to = patch;
-
-    for (uint32_t c = 0; c < g->channels; c++) {
-        for (uint32_t i = 0; i < g->kernel_height; i++, to += kernel) {
-            /* Unsigned: a row above the image wraps around and is outside as well. */
-            const uint32_t h = row * g->stride_height + i - g->padding_top;
-            if (h >= g->height || first >= last) {
-                zero(to, kernel);
-                continue;
-            }
-            zero(to, first);
-            widen(x, format, (c * g->height + h) * g->width + left + first - g->padding_left, to + first, last - first);
-            zero(to + last, kernel - last);
-        }
-    }
-    const uint32_t n = g->channels * g->kernel_height * kernel;
-    zero(to, ESNN_PATCH(n) - n);
+    const int16_t *end = widen_window(x, format == ESNN_U8 ? 0 : 0x80, patch, g, row, column);
+    const uint32_t n = (uint32_t)(end - patch);
+    zero(patch + n, ESNN_PATCH(n) - n);
 }
 
 /* Four rows of W, which share the loads of the inputs. */

@@ -1,5 +1,7 @@
-/* Linear and convolutional synapses. */
+/* Linear and convolutional synapses: the portable kernels, the reference of every variant. */
 #include "esnn_patch.h"
+
+#if !ESNN_DSP
 
 void esnn_linear(const void *x, esnn_format format, const int8_t *w, int16_t *patch, int32_t *a, uint32_t inputs,
                  uint32_t outputs) {
@@ -8,6 +10,7 @@ void esnn_linear(const void *x, esnn_format format, const int8_t *w, int16_t *pa
     esnn_patch_dot(patch, w, a, inputs, outputs, 1);
 }
 
+#endif
 void esnn_binary_linear(const void *x, esnn_format format, const uint8_t *w, int16_t *patch, int32_t *a,
                         uint32_t inputs, uint32_t outputs) {
     /* W (O,ceil(C/8)) bits @ x (C,) -> a (O,) */
@@ -19,6 +22,7 @@ static uint32_t fan_in(const esnn_window *g) {
     return g->channels * g->kernel_height * g->kernel_width;
 }
 
+#if !ESNN_DSP
 void esnn_conv2d(const void *x, esnn_format format, const int8_t *w, int16_t *patch, int32_t *a, const esnn_window *g) {
     /* W (O,C*kh*kw) @ patch (C*kh*kw,) -> a (O,P), a pixel at a time */
     const uint32_t pixels = g->out_height * g->out_width;
@@ -28,6 +32,7 @@ void esnn_conv2d(const void *x, esnn_format format, const int8_t *w, int16_t *pa
     }
 }
 
+#endif
 void esnn_binary_conv2d(const void *x, esnn_format format, const uint8_t *w, int16_t *patch, int32_t *a,
                         const esnn_window *g) {
     /* W (O,ceil(C*kh*kw/8)) bits @ patch (C*kh*kw,) -> a (O,P), two pixels at a time */

@@ -87,3 +87,18 @@ def test_the_processor_is_named_as_linux_names_it(tmp_path: Path) -> None:
 
 def test_versions_say_what_is_not_installed() -> None:
     assert versions_of(["no-such-distribution"])["no-such-distribution"] == "not installed"
+
+
+def test_a_benchmark_of_boards_runs_on_its_own_or_the_chosen_one() -> None:
+    bench.benchmark("toy", "measures a board", board="first")(lambda board: Measured({"letters": len(board)}))
+    (entry,) = bench.select("toy")
+    result = bench.run(entry)
+    assert (result.figures, result.command) == ({"letters": 5}, "edgesnn bench toy --board first")
+    result = bench.run(entry, "second")
+    assert (result.figures, result.command) == ({"letters": 6}, "edgesnn bench toy --board second")
+
+
+def test_a_board_for_a_benchmark_of_none_is_refused() -> None:
+    register("toy", lambda: Measured({}))
+    with pytest.raises(ConfigError, match="bench toy: expected no board, got 'host'"):
+        bench.run(bench.select("toy")[0], "host")

@@ -1,0 +1,148 @@
+"""Work of single layers on an emulated core, in executed instructions per dense multiply-accumulate."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgesnn.bench.registry import Measured, benchmark
+
+if TYPE_CHECKING:
+    from edgesnn.export.builder import GraphBuilder
+
+#: Kernels of a layer that are not its synapse.
+_AFTER_SYNAPSE = ("esnn_rescale", "esnn_empf")
+_FRAMES = 2
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """A layer of the table: inputs [C] or [C, H, W]; a convolution is 3x3 and keeps H and W."""
+
+    synapse: str
+    inputs: tuple[int, ...]
+    outputs: int
+
+    @property
+    def weight_shape(self) -> tuple[int, ...]:
+        return (self.outputs, self.inputs[0], *((3, 3) if len(self.inputs) == 3 else ()))
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        return (self.outputs, *self.inputs[1:])
+
+    @property
+    def macs(self) -> int:
+        return int(np.prod(self.weight_shape) * np.prod(self.inputs[1:]))
+
+
+#: What is published, by figure.
+_PUBLISHED = {
+    "dense_u8_w1": _Layer("BinaryLinear", (256,), 128),
+    "conv_u8_w1": _Layer("BinaryConv2d", (32, 16, 16), 32),
+    "dense_int8_reference": _Layer("Linear", (256,), 128),
+    "conv_int8_reference": _Layer("Conv2d", (32, 16, 16), 32),
+}
+#: The first layer of the demo's network: a row of the table, no figure.
+_OTHERS = {"dense_u8_w1_96": _Layer("BinaryLinear", (96,), 128), "dense_int8_96": _Layer("Linear", (96,), 128)}
+
+
+@benchmark(
+    "kernels",
+    "instructions per dense multiply-accumulate of single layers on an emulated board",
+    packages=("onnx", "ziglang"),
+    board="mps2-an386",
+)
+def kernels(board: str) -> Measured:
+    rows = {name: _measure(layer, board) for name, layer in (_PUBLISHED | _OTHERS).items()}
+    figures = {name: float(rows[name]["instructions_per_mac"]) for name in _PUBLISHED}
+    figures["rescale_neuron_per_output"] = float(rows["dense_u8_w1"]["rescale_neuron_per_output"])
+    return Measured(figures, [{"layer": name, "board": board, **row} for name, row in rows.items()])
+
+
+def _measure(layer: _Layer, board: str) -> dict[str, Any]:
+    """Profile a model of one layer and a readout; the readout is left out."""
+    from edgesnn import boards, export
+    from edgesnn.runtime.profile import profile
+
+    with TemporaryDirectory(prefix="edgesnn-") as scratch:
+        _write(layer, Path(scratch))
+        package = export.c(scratch, board)
+        frames = np.random.default_rng(1).integers(0, 256, (_FRAMES, *layer.inputs), np.uint8)
+        counts = profile(package, boards.load(board), frames).counts["layer"]
+    after = sum(counts[name] for name in _AFTER_SYNAPSE) / _FRAMES
+    synapse = sum(counts.values()) / _FRAMES - after
+    return {
+        "macs": layer.macs,
+        "instructions_synapse": synapse,
+        "instructions_per_mac": synapse / layer.macs,
+        "rescale_neuron_per_output": after / float(np.prod(layer.output_shape)),
+    }
+
+
+def _write(layer: _Layer, folder: Path) -> None:
+    """An exported folder: the layer with EM-PF neurons, and a readout of two classes."""
+    import onnx
+
+    from edgesnn.export.builder import BATCH, GraphBuilder
+    from edgesnn.export.vectors import write_vectors
+    from edgesnn.runtime.model import Model
+
+    b, rng = GraphBuilder(), np.random.default_rng(0)
+    size = int(np.prod(layer.output_shape))
+    b.input("x", "uint8", [BATCH, *layer.inputs])
+    _synapse(b, layer, rng)
+    _rescale(b, "layer", layer.outputs, spatial=len(layer.inputs) - 1)
+    b.constant("layer.lam", np.array([30000], np.int32))
+    b.constant("layer.theta", np.array([1000], np.int32))
+    b.state("layer.v", layer.output_shape)
+    b.call("EMPF", "layer.fire", ["layer.v", "layer.I", "layer.lam", "layer.theta"], ["layer.s", "layer.v.new"],
+           k=8, bits=4)  # fmt: skip
+    b.standard("Flatten", "flat", ["layer.s"], ["flat.s"], axis=1)
+    b.constant("readout.weight", rng.integers(-127, 128, (2, size)).astype(np.int8))
+    b.call("Linear", "readout.synapse", ["flat.s", "readout.weight"], ["readout.a"])
+    _rescale(b, "readout", 2)
+    b.constant("readout.leak", np.array([31000], np.int32))
+    b.state("readout.acc", (2,))
+    b.call("LeakyIntegrate", "readout.integrate", ["readout.acc", "readout.I", "readout.leak"], ["y"])
+    b.standard("Identity", "readout.keep", ["y"], ["readout.acc.new"])
+    b.output("y", "int32", [BATCH, 2])
+    onnx.save_model(b.build("step", _metadata(b, layer), "one layer"), folder / "step.onnx")
+    write_vectors(Model.load(folder))
+
+
+def _synapse(b: GraphBuilder, layer: _Layer, rng: np.random.Generator) -> None:
+    fan_in = int(np.prod(layer.weight_shape[1:]))
+    attributes: dict[str, Any] = {}
+    weights: NDArray[Any] = rng.integers(-128, 128, layer.weight_shape).astype(np.int8)
+    if layer.synapse.startswith("Binary"):
+        weights = np.packbits(weights.reshape(layer.outputs, -1) > 0, axis=1, bitorder="little")
+        attributes["fan_in"] = fan_in
+    if len(layer.inputs) == 3:
+        attributes |= {"strides": [1, 1], "pads": [1, 1, 1, 1]}
+        attributes |= {"kernel": list(layer.weight_shape)} if "fan_in" in attributes else {}
+    b.constant("layer.weight", weights)
+    b.call(layer.synapse, "layer.synapse", ["x", "layer.weight"], ["layer.a"], **attributes)
+
+
+def _rescale(b: GraphBuilder, name: str, outputs: int, spatial: int = 0) -> None:
+    column = (-1,) + (1,) * spatial
+    b.constant(f"{name}.M", np.full(outputs, 2**8, np.int32).reshape(column))
+    b.constant(f"{name}.b", np.zeros(outputs, np.int32).reshape(column))
+    b.call("Rescale", f"{name}.rescale", [f"{name}.a", f"{name}.M", f"{name}.b"], [f"{name}.I"], shift=16)
+
+
+def _metadata(b: GraphBuilder, layer: _Layer) -> dict[str, str]:
+    channels = layer.inputs[0]
+    entry = {"shape": list(layer.inputs), "dtype": "uint8", "scale": 1.0, "zero_point": 0,
+             "mean": [0.0] * channels, "std": [1.0] * channels}  # fmt: skip
+    values = {"format": "1", "name": "kernels", "rule": "none", "time_steps": "1", "input": json.dumps(entry),
+              "frame": "null", "rate_hz": "0", "classes": json.dumps(["a", "b"]),
+              "tensors": json.dumps(b.tensors), "learn": "null"}  # fmt: skip
+    return {f"edgesnn.{key}": value for key, value in values.items()}

@@ -1,0 +1,105 @@
+/* What the kernels for the Arm DSP extension share: memory access and instructions that compilers need help with. */
+#ifndef ESNN_DSP_H
+#define ESNN_DSP_H
+
+#include "esnn_kernels.h"
+
+#if ESNN_DSP
+#include <arm_acle.h>
+
+/* Four bytes at any address, lowest first: one LDR. The built-in, as a freestanding memcpy would be a call. */
+static inline uint32_t esnn_load4(const void *from) {
+    uint32_t word;
+    __builtin_memcpy(&word, from, sizeof word);
+    return word;
+}
+
+/* n < 4 bytes, lowest first; the other bytes are zero. */
+static inline uint32_t esnn_load_tail(const void *from, uint32_t n) {
+    const uint8_t *byte = from;
+    uint32_t word = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        word |= (uint32_t)byte[i] << 8 * i;
+    }
+    return word;
+}
+
+/* The loops below are assembly because compilers spill in them. Each needs at most 13 registers, so that it compiles
+ * with a frame pointer, too; outputs that are written before all inputs are read are "+&r". */
+
+/* sum += the four products of the bytes of w with even = x0 x2 and odd = x1 x3. */
+#define ESNN_DOT_WORD(sum)                                                                                             \
+    "sxtb16 %[t], %[w]\n\t"                                                                                            \
+    "smlad " sum ", %[t], %[even], " sum "\n\t"                                                                        \
+    "sxtb16 %[t], %[w], ror #8\n\t"                                                                                    \
+    "smlad " sum ", %[t], %[odd], " sum "\n\t"
+
+/* sum[r] += row r of W . x for four rows and all whole words of weights before x = end; returns the first word left. */
+static inline const uint8_t *esnn_dsp_rows4(const uint32_t *x, const uint32_t *end, const uint8_t *w, uint32_t fan_in,
+                                            int32_t sum[4]) {
+    const uint8_t *w3 = w + 3 * fan_in;
+    int32_t sum0 = sum[0], sum1 = sum[1], sum2 = sum[2], sum3 = sum[3];
+    uint32_t word, even, odd, t;
+    if (x == end) {
+        return w;
+    }
+    __asm__ volatile(
+        "1:\n\t"
+        "ldrd %[even], %[odd], [%[x]], #8\n\t"
+        "ldr %[w], [%[w0], %[row]]\n\t" ESNN_DOT_WORD("%[sum1]") "ldr %[w], [%[w0], %[row], lsl #1]\n\t" ESNN_DOT_WORD(
+            "%[sum2]") "ldr %[w], [%[w0]], #4\n\t" ESNN_DOT_WORD("%[sum0]") "ldr %[w], [%[w3]], #4\n\t" ESNN_DOT_WORD("%[sum3]") "cmp %[x], %[end]\n\t"
+                                                                                                                                 "bne 1b"
+        : [sum0] "+&r"(sum0), [sum1] "+&r"(sum1), [sum2] "+&r"(sum2), [sum3] "+&r"(sum3), [x] "+&r"(x), [w0] "+&r"(w),
+          [w3] "+&r"(w3), [w] "=&r"(word), [even] "=&r"(even), [odd] "=&r"(odd), [t] "=&r"(t)
+        : [end] "r"(end), [row] "r"(fan_in)
+        : "cc", "memory");
+    sum[0] = sum0;
+    sum[1] = sum1;
+    sum[2] = sum2;
+    sum[3] = sum3;
+    return w;
+}
+
+/* sum[0..1] += two rows of W . x, sum[2..3] += the same . y, for all whole words before x = end. */
+static inline const uint8_t *esnn_dsp_rows2x2(const uint32_t *x, const uint32_t *y, const uint32_t *end,
+                                              const uint8_t *w, uint32_t fan_in, int32_t sum[4]) {
+    int32_t x0 = sum[0], x1 = sum[1], y0 = sum[2], y1 = sum[3];
+    uint32_t a0, a1, xv, yv, t;
+    if (x == end) {
+        return w;
+    }
+    __asm__ volatile("1:\n\t"
+                     "ldr %[a1], [%[w], %[row]]\n\t"
+                     "ldr %[a0], [%[w]], #4\n\t"
+                     "ldr %[xv], [%[x]], #4\n\t"
+                     "ldr %[yv], [%[y]], #4\n\t"
+                     "sxtb16 %[t], %[a0]\n\t"
+                     "smlad %[x0], %[t], %[xv], %[x0]\n\t"
+                     "smlad %[y0], %[t], %[yv], %[y0]\n\t"
+                     "sxtb16 %[t], %[a1]\n\t"
+                     "smlad %[x1], %[t], %[xv], %[x1]\n\t"
+                     "smlad %[y1], %[t], %[yv], %[y1]\n\t"
+                     "ldr %[xv], [%[x]], #4\n\t"
+                     "ldr %[yv], [%[y]], #4\n\t"
+                     "sxtb16 %[t], %[a0], ror #8\n\t"
+                     "smlad %[x0], %[t], %[xv], %[x0]\n\t"
+                     "smlad %[y0], %[t], %[yv], %[y0]\n\t"
+                     "sxtb16 %[t], %[a1], ror #8\n\t"
+                     "smlad %[x1], %[t], %[xv], %[x1]\n\t"
+                     "smlad %[y1], %[t], %[yv], %[y1]\n\t"
+                     "ldr %[t], %[end]\n\t"
+                     "cmp %[x], %[t]\n\t"
+                     "bne 1b"
+                     : [x0] "+&r"(x0), [x1] "+&r"(x1), [y0] "+&r"(y0), [y1] "+&r"(y1), [x] "+&r"(x), [y] "+&r"(y),
+                       [w] "+&r"(w), [a0] "=&r"(a0), [a1] "=&r"(a1), [xv] "=&r"(xv), [yv] "=&r"(yv), [t] "=&r"(t)
+                     : [row] "r"(fan_in), [end] "m"(end)
+                     : "cc", "memory");
+    sum[0] = x0;
+    sum[1] = x1;
+    sum[2] = y0;
+    sum[3] = y1;
+    return w;
+}
+
+#endif
+#endif

@@ -1,0 +1,167 @@
+"""The kernels as compiled for each emulated core, its own variants among them, against the NumPy formulas."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import golden
+import numpy as np
+import pytest
+
+import edgesnn.runtime
+from edgesnn import boards
+from edgesnn.runtime.board import Harness
+from edgesnn.runtime.firmware import build
+
+LINEAR, BINARY_LINEAR, CONV2D, BINARY_CONV2D, RESCALE, EMPF, PARALLEL_EMPF, LIF, LEAKY_INTEGRATE, TRACE = range(10)
+X_BYTES, W_BYTES, RESULTS = 4096 + 16, 6112, 1024
+ENDS = (0, 1, 2**14, 2**15 - 1, 2**15)
+
+Array = np.ndarray[Any, Any]
+Call = Callable[..., Array]
+
+
+@pytest.fixture(scope="module", params=[board for board in boards.available() if boards.load(board).emulator])
+def call(request: pytest.FixtureRequest, emulator: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Call]:
+    """Run one kernel on the board; int32 results [1024]."""
+    folder = tmp_path_factory.mktemp("kernels") / "c"
+    shutil.copytree(Path(__file__).parent / "kernel_server", folder)
+    runtime = Path(edgesnn.runtime.__file__).parent / "c"
+    (folder / "esnn").mkdir()
+    for path in (*runtime.glob("include/*.h"), *runtime.glob("src/*")):
+        shutil.copy(path, folder / "esnn")
+    harness = Harness(build(folder, boards.load(request.param)))
+
+    def run(kernel: int, x: Array, w: Array, window: tuple[int, ...], numbers: tuple[int, ...] = (0, 0, 0, 0),
+            skip: tuple[int, int] = (0, 0)) -> Array:  # fmt: skip
+        head = np.array([kernel, x.dtype == np.int8, *skip, *numbers, *window], np.int64).astype("<i4").tobytes()
+        at = [(bytes(n) + array.tobytes()) for n, array in zip(skip, (x, w), strict=True)]
+        assert len(at[0]) <= X_BYTES
+        assert len(at[1]) <= W_BYTES
+        return np.frombuffer(harness.step(head + at[0].ljust(X_BYTES, b"\xa5") + at[1].ljust(W_BYTES, b"\x5a")), "<i4")
+
+    yield run
+    harness.close()
+
+
+def extreme(rng: np.random.Generator, dtype: Any, shape: Any, limits: tuple[int, int] | None = None) -> Array:
+    """Anything; or everything at one end of its range; or a mixture."""
+    low, high = limits or (int(np.iinfo(dtype).min), int(np.iinfo(dtype).max))
+    values = rng.integers(low, high, shape, np.int64, endpoint=True)
+    ends = rng.choice([low, high], shape) if rng.random() < 0.5 else np.full(shape, rng.choice([low, high]))
+    return np.where(rng.random(shape) < rng.choice([0, 0.5, 1]), values, ends).astype(dtype)
+
+
+def weights(rng: np.random.Generator, shape: tuple[int, ...], binary: bool) -> tuple[Array, Array]:
+    """As numbers, and as stored."""
+    w = extreme(rng, np.int8, shape)
+    if not binary:
+        return w, w
+    signs = np.where(w > 0, 1, -1).astype(np.int8)
+    return signs, golden.pack_signs(signs)
+
+
+@pytest.mark.parametrize("binary", [False, True])
+def test_linear(call: Call, binary: bool) -> None:
+    rng = np.random.default_rng(5)
+    sizes = [*range(1, 36), 63, 64, 65, 96, 127, 255, 256, 257]
+    for inputs in sizes:
+        outputs, dtype = int(rng.integers(1, 12)), rng.choice([np.uint8, np.int8])
+        x, (w, stored) = extreme(rng, dtype, inputs), weights(rng, (outputs, inputs), binary)
+        skip = tuple(map(int, rng.integers(0, 4, 2)))
+        window = (inputs, 1, 1, outputs, *[1] * 8)
+        got = call(BINARY_LINEAR if binary else LINEAR, x, stored, window, skip=skip)
+        np.testing.assert_array_equal(got[:outputs], golden.linear(x, w), f"{inputs} -> {outputs} {dtype}")
+        assert not got[outputs:].any()
+
+
+def random_window(rng: np.random.Generator) -> tuple[tuple[int, ...], tuple[int, int], tuple[int, ...]]:
+    """Fields of esnn_window, strides and ONNX pads; at least one output pixel."""
+    while True:
+        kernel, strides = rng.integers(1, 5, 2), rng.integers(1, 3, 2)
+        if rng.random() < 0.5:
+            kernel, strides = np.array([3, 3]), np.array([1, 1])
+        pads, (height, width) = rng.integers(0, 3, 4), rng.integers(1, 10, 2)
+        rows, columns = height + pads[0] + pads[2] - kernel[0], width + pads[1] + pads[3] - kernel[1]
+        channels, outputs = int(rng.integers(1, 12)), int(rng.integers(1, 9))
+        shape = (rows // strides[0] + 1, columns // strides[1] + 1)
+        if rows >= 0 and columns >= 0 and outputs * shape[0] * shape[1] <= RESULTS:
+            break
+    fields = (channels, height, width, outputs, *shape, *kernel, *strides, pads[0], pads[1])
+    return tuple(map(int, fields)), tuple(map(int, strides)), tuple(map(int, pads))
+
+
+@pytest.mark.parametrize("binary", [False, True])
+def test_conv2d(call: Call, binary: bool) -> None:
+    rng = np.random.default_rng(6)
+    for _ in range(80):
+        window, strides, pads = random_window(rng)
+        dtype = rng.choice([np.uint8, np.int8])
+        x = extreme(rng, dtype, window[:3])
+        w, stored = weights(rng, (window[3], window[0], *window[6:8]), binary)
+        skip = tuple(map(int, rng.integers(0, 4, 2)))
+        got = call(BINARY_CONV2D if binary else CONV2D, x, stored, window, skip=skip)
+        expected = golden.conv2d(x, w, strides, pads).ravel()
+        np.testing.assert_array_equal(got[: expected.size], expected, f"{window} {pads} {dtype}")
+        assert not got[expected.size :].any()
+
+
+def elements(n: int, outputs: int = 1) -> tuple[int, ...]:
+    return (n, 1, 1, outputs, *[1] * 8)
+
+
+def test_rescale(call: Call) -> None:
+    rng = np.random.default_rng(7)
+    for shift in range(1, 53):
+        outputs, pixels = map(int, rng.integers(1, 10, 2))
+        n = outputs * pixels
+        a = extreme(rng, np.int32, (outputs, pixels), (-(2**20), 2**20))
+        limit = min(2**31 - 1, 2**shift)  # the exporter proves that products and currents fit
+        multiplier = extreme(rng, np.int32, outputs, (-limit, limit))
+        bias = extreme(rng, np.int32, outputs, (-(2**24), 2**24))
+        constants = np.concatenate([multiplier, bias, np.zeros(n, np.int32)])
+        got = call(RESCALE, a, constants, elements(n, outputs), (shift, 0, 0, 0))
+        np.testing.assert_array_equal(got[:n], golden.rescale(a, multiplier, bias, shift).ravel(), f"shift {shift}")
+
+
+def membranes(rng: np.random.Generator, n: int) -> tuple[Array, Array]:
+    return extreme(rng, np.int32, n, golden.SAT24), extreme(rng, np.int32, n, (-(2**30), 2**30))
+
+
+def leak(rng: np.random.Generator) -> int:
+    return int(rng.choice([*ENDS, rng.integers(0, 2**15)]))
+
+
+def test_neurons(call: Call) -> None:
+    rng = np.random.default_rng(8)
+    for _ in range(60):
+        n, lam, theta = int(rng.integers(1, 200)), leak(rng), int(rng.choice([0, 2**23 - 1, rng.integers(0, 3000)]))
+        k, bits = int(rng.integers(1, 16)), int(rng.integers(1, 9))
+        v, current = membranes(rng, n)
+        if rng.random() < 0.5:
+            v, current = v % 4096, current % 4096
+        numbers = (lam, theta, k, bits)
+        got = call(EMPF, current, v, elements(n), numbers)
+        spikes, residual = golden.empf(v, current, lam, theta, k, bits)
+        np.testing.assert_array_equal(got[:n], residual, str(numbers))
+        np.testing.assert_array_equal(got[n : 2 * n], spikes, str(numbers))
+        got = call(PARALLEL_EMPF, current, v, elements(n), numbers)
+        np.testing.assert_array_equal(got[n : 2 * n], golden.parallel_empf(current, theta, k, bits))
+        got = call(LIF, current, v, elements(n), numbers)
+        spikes, residual = golden.lif(v, current, lam, theta)
+        np.testing.assert_array_equal(got[:n], residual)
+        np.testing.assert_array_equal(got[n : 2 * n], spikes)
+        got = call(LEAKY_INTEGRATE, current, v, elements(n), numbers)
+        np.testing.assert_array_equal(got[:n], golden.integrate(v, current, lam))
+
+
+def test_trace(call: Call) -> None:
+    rng = np.random.default_rng(9)
+    for _ in range(20):
+        n, factor, gain, limit = int(rng.integers(1, 200)), leak(rng), *map(int, rng.integers(1, 2**20, 2))
+        trace, s = extreme(rng, np.int32, n, (0, limit)), extreme(rng, np.uint8, n)
+        got = call(TRACE, s, trace, elements(n), (factor, gain, limit, 0))
+        np.testing.assert_array_equal(got[:n], golden.trace(trace, s, factor, gain, limit))
