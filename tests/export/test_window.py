@@ -58,7 +58,7 @@ def run(backend, proto, feeds):
     return dict(zip(outputs, create_session(proto.SerializeToString()).run(outputs, wanted), strict=True))
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(shape=shapes(), steps=st.integers(1, 5), batch=st.integers(1, 3), seed=st.integers(0, 2**16))
 def test_window_equals_steps(folder, shape, steps, batch, seed):
     rng = np.random.default_rng(seed)

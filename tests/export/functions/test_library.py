@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import onnx
@@ -41,5 +42,7 @@ def test_bodies_are_standard_onnx_or_other_functions(name):
 def test_every_function_has_a_test_against_its_formula():
     folder = Path(__file__).parent
     text = "".join(path.read_text() for path in folder.glob("test_*.py"))
-    missing = [name for name in FUNCTIONS if f'assert_function("{name}"' not in text and name not in INNER]
+    missing = [
+        name for name in FUNCTIONS if name not in INNER and not re.search(rf'assert_function\(\s*"{name}"', text)
+    ]
     assert missing == []
