@@ -19,6 +19,9 @@ from edgesnn.models import Network
 from edgesnn.quant import check_calibrated
 from edgesnn.runtime.model import FORMAT, LearnSpec, Model
 
+#: Names of files that stand beside NAME.c and NAME.h in a C package.
+_RESERVED = ("main", "esnn")
+
 
 def onnx(
     qnet: Network,
@@ -90,8 +93,11 @@ def _identifier(name: str) -> str:
 def _metadata(
     qnet: Network, lowered: Lowered, name: str, rule: str, steps: int, spec: LearnSpec | None
 ) -> dict[str, str]:
-    if re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII) is None:
-        raise ExportError(f"name: expected a C identifier, got {name!r}; use letters, digits and underscores")
+    if re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII) is None or name in _RESERVED:
+        raise ExportError(
+            f"name: expected a C identifier other than {', '.join(_RESERVED)}, got {name!r}; use letters, "
+            "digits and underscores"
+        )
     data = qnet.config["data"]
     entry = {
         "shape": list(qnet.input_shape),
