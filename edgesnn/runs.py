@@ -171,15 +171,6 @@ def _build(config: dict[str, Any]) -> Network:
     return rebuild(config)
 
 
-def _rebuild(config: dict[str, Any]) -> Network:
-    """The float or quantized network that a saved `Network.config` describes."""
-    if "quantization" not in config:
-        return models.build(config)
-    from edgesnn.quant import rebuild  # Brevitas takes seconds to import
-
-    return rebuild(config)
-
-
 def load_run(folder: str | Path) -> Run:
     """The run that `train` or `edgesnn quantize` wrote; ConfigError or TrainingError for a folder that is not one."""
     folder = Path(folder)

@@ -165,13 +165,29 @@ def _numpy(tensor: torch.Tensor) -> Array:
     return tensor.detach().cpu().double().numpy()
 
 
-def _synapse(builder: GraphBuilder, name: str, layer: qnn.QuantLinear | qnn.QuantConv2d, signal: Signal) -> Accumulator:
+def _integers(name: str, layer: Any) -> tuple[Array, Array, int]:
+    """Integer weights [O, ...], the value of their unit ([O], or [1] for all), and their bits.
+
+    They are divided out here because Brevitas takes 1-bit weights that all have one sign for invalid.
+    """
     quantized = layer.quant_weight()
-    weights = quantized.int().cpu().numpy().astype(np.int8)
-    unit = np.broadcast_to(_numpy(quantized.scale).reshape(-1), (len(weights),)) * signal.unit
+    scale = _numpy(quantized.scale).reshape(-1)
+    values = _numpy(quantized.value)
+    if not (np.isfinite(values).all() and np.isfinite(scale).all() and (scale > 0).all()):
+        raise ExportError(
+            f"{name}: expected finite weights with a scale above 0, got a scale of {scale.min():g}; "
+            "train the network again"
+        )
+    weights = np.rint(values / scale.reshape(-1, *[1] * (values.ndim - 1))).astype(np.int8)
+    return weights, scale, int(quantized.bit_width)
+
+
+def _synapse(builder: GraphBuilder, name: str, layer: qnn.QuantLinear | qnn.QuantConv2d, signal: Signal) -> Accumulator:
+    weights, scale, bits = _integers(name, layer)
+    unit = np.broadcast_to(scale, (len(weights),)) * signal.unit
     offset = np.zeros(len(weights)) if layer.bias is None else _numpy(layer.bias)
     bound = accumulator_bound(weights.reshape(len(weights), -1), signal.low, signal.high)
-    binary = int(quantized.bit_width) == 1
+    binary = bits == 1
     operands = [signal.name, builder.constant(f"{name}.weight", pack_signs(weights) if binary else weights)]
     fan_in = {"fan_in": int(weights[0].size)} if binary else {}
     if isinstance(layer, qnn.QuantLinear):
@@ -293,10 +309,9 @@ def _flatten(builder: GraphBuilder, name: str, signal: Signal) -> Signal:
 
 def _readout(builder: GraphBuilder, name: str, layer: QuantReadout, signal: Signal, trainable: bool) -> ReadoutLayer:
     """Linear -> Rescale to 2^-10 nat -> LeakyIntegrate; trainable weights and bias become parameters."""
-    quantized = layer.quant_weight()  # type: ignore[operator]  # Brevitas is not typed
-    weights = quantized.int().cpu().numpy().astype(np.int8)
+    weights, scale, _ = _integers(name, layer)
     classes = len(weights)
-    unit = float(_numpy(quantized.scale).reshape(-1)[0]) * signal.unit
+    unit = float(scale[0]) * signal.unit
     offset = np.zeros(classes) if layer.bias is None else _numpy(layer.bias)
     worst = np.full_like(weights, 127) if trainable else weights
     bound = accumulator_bound(worst, signal.low, signal.high)

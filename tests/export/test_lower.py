@@ -302,3 +302,19 @@ def test_geometry_of_convolutions(stride, padding, kernel):
     attributes = {entry.name: onnx.helper.get_attribute_value(entry) for entry in node.attribute}
     assert attributes["kernel"] == [3, 2, *layer.kernel_size]
     assert attributes["pads"] == [*layer.padding, *layer.padding]
+
+
+def test_binary_weights_of_one_sign():
+    """A hidden layer whose weights all have one sign is a layer like any other."""
+    layer = nn.Linear(4, 3)
+    nn.init.constant_(layer.weight, 0.25)
+    lowered = lower(of(quant_linear(layer, 1), neuron(), QuantReadout(Readout(3, 2))), False)
+    packed = next(init for init in lowered.builder.initializers if init.name == "layer0.weight")
+    np.testing.assert_array_equal(onnx.numpy_helper.to_array(packed), np.full((3, 1), 0b1111, np.uint8))
+
+
+def test_weights_that_are_not_numbers():
+    layer = nn.Linear(4, 3)
+    nn.init.constant_(layer.weight, float("nan"))
+    with pytest.raises(ExportError, match=r"^layer0: expected finite weights with a scale above 0, got .*; train"):
+        lower(of(quant_linear(layer, 8), neuron(), QuantReadout(Readout(3, 2))), False)
