@@ -24,6 +24,17 @@ static inline uint32_t esnn_load_tail(const void *from, uint32_t n) {
     return word;
 }
 
+/* Bytes as a 4x4 matrix, a row a word: to is its transpose. */
+static inline void esnn_transpose4(uint32_t a, uint32_t b, uint32_t c, uint32_t d, uint32_t to[4]) {
+    const uint32_t even = 0x00ff00ffu; /* UXTB16 */
+    const uint32_t ab02 = (a & even) | (b & even) << 8, ab13 = (a >> 8 & even) | (b >> 8 & even) << 8;
+    const uint32_t cd02 = (c & even) | (d & even) << 8, cd13 = (c >> 8 & even) | (d >> 8 & even) << 8;
+    to[0] = (ab02 & 0xffffu) | cd02 << 16;
+    to[1] = (ab13 & 0xffffu) | cd13 << 16;
+    to[2] = ab02 >> 16 | (cd02 & 0xffff0000u);
+    to[3] = ab13 >> 16 | (cd13 & 0xffff0000u);
+}
+
 /* The loops below are assembly because compilers spill in them. Each needs at most 13 registers, so that it compiles
  * with a frame pointer, too; outputs that are written before all inputs are read are "+&r". */
 
@@ -99,6 +110,42 @@ static inline const uint8_t *esnn_dsp_rows2x2(const uint32_t *x, const uint32_t 
     sum[2] = y0;
     sum[3] = y1;
     return w;
+}
+
+/* Two words of inputs for two rows of weights, bits carried out from the top. */
+#define ESNN_CHOOSE(bits, value, sum)                                                                                  \
+    "uadd8 " bits ", " bits ", " bits "\n\t"                                                                           \
+    "sel %[t], " value ", %[z]\n\t"                                                                                    \
+    "usada8 " sum ", %[t], %[zero], " sum "\n\t"
+#define ESNN_CHOOSE_TWO                                                                                                \
+    ESNN_CHOOSE("%[w0]", "%[x0]", "%[sum0]")                                                                           \
+    ESNN_CHOOSE("%[w1]", "%[x0]", "%[sum1]")                                                                           \
+    ESNN_CHOOSE("%[w0]", "%[x1]", "%[sum0]")                                                                           \
+    ESNN_CHOOSE("%[w1]", "%[x1]", "%[sum1]")
+
+typedef struct {
+    uint32_t row0, row1;
+} esnn_sums;
+
+/* The bytes of the blocks [x, end), one at least, whose bits of a row are set, and z for the others; rows `row` bytes
+ * apart. */
+static inline esnn_sums esnn_dsp_choose(const uint32_t *x, const uint32_t *end, const uint8_t *w, uint32_t row,
+                                        uint32_t z) {
+    esnn_sums sum = {0, 0};
+    uint32_t w0, w1, x0, x1, t;
+    __asm__ volatile("1:\n\t"
+                     "ldr %[w1], [%[w], %[row]]\n\t"
+                     "ldr %[w0], [%[w]], #4\n\t"
+                     "ldrd %[x0], %[x1], [%[x]], #8\n\t" ESNN_CHOOSE_TWO
+                     "ldrd %[x0], %[x1], [%[x]], #8\n\t" ESNN_CHOOSE_TWO
+                     "ldrd %[x0], %[x1], [%[x]], #8\n\t" ESNN_CHOOSE_TWO
+                     "ldrd %[x0], %[x1], [%[x]], #8\n\t" ESNN_CHOOSE_TWO "cmp %[x], %[end]\n\t"
+                     "bne 1b"
+                     : [sum0] "+&r"(sum.row0), [sum1] "+&r"(sum.row1), [x] "+&r"(x), [w] "+&r"(w), [w0] "=&r"(w0),
+                       [w1] "=&r"(w1), [x0] "=&r"(x0), [x1] "=&r"(x1), [t] "=&r"(t)
+                     : [end] "r"(end), [row] "r"(row), [z] "r"(z), [zero] "r"(0)
+                     : "cc", "memory");
+    return sum;
 }
 
 #endif

@@ -10,13 +10,14 @@ void esnn_linear(const void *x, esnn_format format, const int8_t *w, int16_t *pa
     esnn_patch_dot(patch, w, a, inputs, outputs, 1);
 }
 
-#endif
 void esnn_binary_linear(const void *x, esnn_format format, const uint8_t *w, int16_t *patch, int32_t *a,
                         uint32_t inputs, uint32_t outputs) {
     /* W (O,ceil(C/8)) bits @ x (C,) -> a (O,) */
     esnn_patch_row(x, format, patch, inputs);
     esnn_patch_binary_dot(patch, w, a, inputs, outputs, 1);
 }
+
+#endif
 
 static uint32_t fan_in(const esnn_window *g) {
     return g->channels * g->kernel_height * g->kernel_width;
