@@ -199,7 +199,9 @@ OPS: dict[str, Op] = {
         _linear_shape, _linear("esnn_binary_linear"), lambda node: _patch_bytes(node.inputs[0].size), synapse=True
     ),
     "Conv2d": Op(_conv_shape, _conv("esnn_conv2d"), lambda node: 2 * _fan_in_scratch(node), synapse=True),
-    "BinaryConv2d": Op(_conv_shape, _conv("esnn_binary_conv2d"), lambda node: 2 * _fan_in_scratch(node), synapse=True),
+    "BinaryConv2d": Op(
+        _conv_shape, _conv("esnn_binary_conv2d"), lambda node: 2 * (_fan_in_scratch(node) + 96), synapse=True
+    ),
     "MaxPool2d": Op(_pool_shape, _maxpool),
     "Rescale": Op(_same("int32"), _rescale, shares=True),
     "EMPF": Op(_same("uint8", "int32"), _empf, updates=((1, 0),)),

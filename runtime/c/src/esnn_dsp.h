@@ -148,5 +148,36 @@ static inline esnn_sums esnn_dsp_choose(const uint32_t *x, const uint32_t *end, 
     return sum;
 }
 
+/* The mask of bit j of every byte of w, and four words of inputs. */
+#define ESNN_MASK(bit)                                                                                                 \
+    "and %[m], %[ones], %[bits], " bit "\n\t"                                                                          \
+    "ldmia %[x]!, {r8, r9, r10, r11}\n\t"                                                                              \
+    "rsb %[m], %[m], %[m], lsl #8\n\t"                                                                                 \
+    "usada8 %[s0], r8, %[m], %[s0]\n\t"                                                                                \
+    "usada8 %[s1], r9, %[m], %[s1]\n\t"                                                                                \
+    "usada8 %[s2], r10, %[m], %[s2]\n\t"                                                                               \
+    "usada8 %[s3], r11, %[m], %[s3]\n\t"
+
+typedef struct {
+    uint32_t pixel0, pixel1, pixel2, pixel3;
+} esnn_quad_sums;
+
+/* The sums of |b - mask| over the blocks [x, end), one at least, by pixel. */
+static inline esnn_quad_sums esnn_dsp_masks(const uint32_t *x, const uint32_t *end, const uint8_t *w) {
+    esnn_quad_sums sum = {0, 0, 0, 0};
+    uint32_t bits, m;
+    __asm__ volatile("1:\n\t"
+                     "ldr %[bits], [%[w]], #4\n\t" ESNN_MASK("lsl #0") ESNN_MASK("lsr #1") ESNN_MASK("lsr #2")
+                         ESNN_MASK("lsr #3") ESNN_MASK("lsr #4") ESNN_MASK("lsr #5") ESNN_MASK("lsr #6")
+                             ESNN_MASK("lsr #7") "ldr %[m], %[end]\n\t"
+                                                 "cmp %[x], %[m]\n\t"
+                                                 "bne 1b"
+                     : [s0] "+&r"(sum.pixel0), [s1] "+&r"(sum.pixel1), [s2] "+&r"(sum.pixel2), [s3] "+&r"(sum.pixel3),
+                       [x] "+&r"(x), [w] "+&r"(w), [bits] "=&r"(bits), [m] "=&r"(m)
+                     : [ones] "r"(0x01010101u), [end] "m"(end)
+                     : "r8", "r9", "r10", "r11", "cc", "memory");
+    return sum;
+}
+
 #endif
 #endif

@@ -51,7 +51,8 @@ typedef struct {
 /* Scratch of the synapses, in int16_t: the inputs of one output, widened and padded with zeros. */
 #define ESNN_PATCH(fan_in) (((fan_in) + 15u) / 16u * 16u)
 
-/* Synapses: exact sums a = W x. `patch` is scratch of ESNN_PATCH(fan-in) elements, twice that in convolutions. */
+/* Synapses: exact sums a = W x. `patch` is 4-byte aligned scratch of ESNN_PATCH(fan-in) elements; twice that in
+ * convolutions, and 96 more in esnn_binary_conv2d, which gathers four pixels of 32 inputs at a time on some cores. */
 void esnn_linear(const void *x, esnn_format format, const int8_t *w, int16_t *patch, int32_t *a, uint32_t inputs,
                  uint32_t outputs);
 void esnn_binary_linear(const void *x, esnn_format format, const uint8_t *w, int16_t *patch, int32_t *a,

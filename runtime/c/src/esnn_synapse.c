@@ -17,13 +17,10 @@ void esnn_binary_linear(const void *x, esnn_format format, const uint8_t *w, int
     esnn_patch_binary_dot(patch, w, a, inputs, outputs, 1);
 }
 
-#endif
-
 static uint32_t fan_in(const esnn_window *g) {
     return g->channels * g->kernel_height * g->kernel_width;
 }
 
-#if !ESNN_DSP
 void esnn_conv2d(const void *x, esnn_format format, const int8_t *w, int16_t *patch, int32_t *a, const esnn_window *g) {
     /* W (O,C*kh*kw) @ patch (C*kh*kw,) -> a (O,P), a pixel at a time */
     const uint32_t pixels = g->out_height * g->out_width;
@@ -33,7 +30,6 @@ void esnn_conv2d(const void *x, esnn_format format, const int8_t *w, int16_t *pa
     }
 }
 
-#endif
 void esnn_binary_conv2d(const void *x, esnn_format format, const uint8_t *w, int16_t *patch, int32_t *a,
                         const esnn_window *g) {
     /* W (O,ceil(C*kh*kw/8)) bits @ patch (C*kh*kw,) -> a (O,P), two pixels at a time */
@@ -49,3 +45,5 @@ void esnn_binary_conv2d(const void *x, esnn_format format, const uint8_t *w, int
         }
     }
 }
+
+#endif
