@@ -17,6 +17,7 @@ Ints = NDArray[np.int64]
 TRACE_BITS = 10  # the trace is in units of 2^-10 of a spike
 CHECK_FROM = 0.75  # of a labelled segment: the guard checks on the rest
 PRIOR = 100  # labelled steps that a factory mean counts for
+MOST = 2**16  # labelled steps of a mean, after which its past counts half: the sum stays within int32
 EXAMPLES = 16  # stored traces a class, for replay
 
 
@@ -57,8 +58,8 @@ class Person:
 
 class ClassMeans:
     """Nearest of Q means a class, in the factory's metric P, integers only: w_g = P m_g, b_g = -m_g P m_g / 2, decision
-    argmax_g(w_g x + b_g) // Q. Learning adds x to the sum of the nearest mean of its class; nothing is forgotten, and
-    the order of the labels hardly matters. int16 metric, int8 weights, int32 sums, counts and biases.
+    argmax_g(w_g x + b_g) // Q. Learning adds x to the sum of the nearest mean of its class, so that the order of the
+    labels hardly matters. int16 metric, int8 weights, int32 sums, counts and biases, 64-bit products in `refresh`.
     """
 
     def __init__(self, factory: Factory, means: int, prior: int = PRIOR) -> None:
@@ -78,6 +79,9 @@ class ClassMeans:
         group = groups.start + int((self.weight[groups] @ x + self.bias[groups]).argmax())
         self.sum[group] += x
         self.count[group] += 1
+        if self.count[group] == MOST:
+            self.sum[group] >>= 1
+            self.count[group] >>= 1
         self.refresh(group)
 
     def refresh(self, group: int) -> None:

@@ -25,8 +25,9 @@ import torch
 from adaptation_learners import EXAMPLES, LEARNERS, SETTINGS, TRACE_BITS, Factory, Float, Ints, Person, means
 
 from edgesnn import checkpoint, data, rules, runs
-from edgesnn.data import Dataset, Recording, frames
+from edgesnn.data import Dataset, Images, Recording, Split, frames
 from edgesnn.data.dataset import row_statistics
+from edgesnn.errors import DataError
 from edgesnn.quant import QuantizedNetwork, quantize, rebuild
 from edgesnn.training import fit
 
@@ -37,12 +38,17 @@ WARM_UP = 12  # steps after a reset that are not learned from: the trace is stil
 BETWEEN, RIDGE = 0.3, 0.03  # shares of the scatter between recordings, and of the identity, in the metric
 
 
+def streams_of(split: Split) -> tuple[Recording, ...]:
+    if isinstance(split, Images):
+        raise DataError("expected streams, got images")
+    return split
+
+
 def other_arm(trained: str) -> Dataset:
     """Training split: the arm `trained` of all people; test split: their other arm."""
     everybody = data.watch(test=(), validation=())
-    recordings = [recording for recording in everybody.train if isinstance(recording, Recording)]
-    train = tuple(recording for recording in recordings if recording.arm == trained)
-    test = tuple(recording for recording in recordings if recording.arm != trained)
+    train = tuple(recording for recording in streams_of(everybody.train) if recording.arm == trained)
+    test = tuple(recording for recording in streams_of(everybody.train) if recording.arm != trained)
     mean, std = row_statistics(train)
     return replace(everybody, train=train, test=test, mean=mean, std=std)
 
@@ -53,8 +59,8 @@ def network(path: Path, split: Dataset, seed: int) -> QuantizedNetwork:
     if not path.exists():
         print(f"training {path} ...", flush=True)
         net, rule = runs.build_network(config, split), rules.build(config.rule)
-        options = {"steps": config.steps, "seed": seed, "progress": False}
-        fit(net, split, rule, epochs=config.epochs, lr=config.lr, batch_size=config.batch_size, **options)
+        settings = config.model_dump(include={"epochs", "lr", "batch_size", "steps", "seed"})
+        fit(net, split, rule, **settings, progress=False)
         net = quantize(net, **{"calibrate": split, "rule": rule, **(config.quantization or {}), "seed": seed})
         checkpoint.write(path, net.state_dict(), {"config": net.config})
     tensors, metadata = checkpoint.read(path)
@@ -97,11 +103,12 @@ def trace(streams: list[Ints]) -> list[Ints]:
 def prepare(folder: Path, name: str, split: Dataset, number: int, seed: int) -> tuple[Factory, Person]:
     """Factory from the training split, and the person of this number from the test split."""
     net = network(folder / f"{name}s{seed}.safetensors", split, seed)
-    own = [recording for recording in split.test if recording.person == number]
+    own = [recording for recording in streams_of(split.test) if recording.person == number]
     streams = stored_spikes(folder / f"{name}s{seed}.npz", net, split)
-    traces = trace([s for recording, s in streams if recording in split.train])
+    train = streams_of(split.train)
+    traces = trace([s for recording, s in streams if recording in train])
     full: list[list[Ints]] = [[] for _ in split.classes]
-    for recording, x in zip(split.train, traces, strict=True):
+    for recording, x in zip(train, traces, strict=True):
         full[recording.label].append(x[WARM_UP:])
     unit = 2**-TRACE_BITS * net.layers["neuron2"].scale
     weight = net.readout.quant_weight().value.detach().numpy().astype(np.float64) * unit
@@ -118,7 +125,7 @@ def prepare(folder: Path, name: str, split: Dataset, number: int, seed: int) -> 
 
 def stored_spikes(path: Path, net: QuantizedNetwork, split: Dataset) -> list[tuple[Recording, Ints]]:
     """Each recording of both splits with its spikes, computed unless the file is there."""
-    recordings = [*split.train, *split.test]
+    recordings = [*streams_of(split.train), *streams_of(split.test)]
     if not path.exists():
         streams = spikes(net, split, recordings)
         np.savez_compressed(path, lengths=[len(s) for s in streams], spikes=np.concatenate(streams).astype(np.uint8))
