@@ -24,6 +24,13 @@ static inline uint32_t esnn_load_tail(const void *from, uint32_t n) {
     return word;
 }
 
+/* (x*y + 2^31) >> 32 */
+static inline int32_t esnn_smmulr(int32_t x, int32_t y) {
+    int32_t result;
+    __asm__("smmulr %0, %1, %2" : "=r"(result) : "r"(x), "r"(y));
+    return result;
+}
+
 /* Bytes as a 4x4 matrix, a row a word: to is its transpose. */
 static inline void esnn_transpose4(uint32_t a, uint32_t b, uint32_t c, uint32_t d, uint32_t to[4]) {
     const uint32_t even = 0x00ff00ffu; /* UXTB16 */

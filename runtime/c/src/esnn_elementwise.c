@@ -20,6 +20,7 @@ void esnn_maxpool2d(const uint8_t *x, uint8_t *y, const esnn_window *g) {
     }
 }
 
+#if !ESNN_DSP
 void esnn_rescale(const int32_t *a, const int32_t *multiplier, const int32_t *bias, int32_t *current, uint32_t outputs,
                   uint32_t pixels, uint32_t shift) {
     ESNN_ONE_TURN
@@ -31,3 +32,4 @@ void esnn_rescale(const int32_t *a, const int32_t *multiplier, const int32_t *bi
         }
     }
 }
+#endif

@@ -68,7 +68,7 @@ void esnn_maxpool2d(const uint8_t *x, uint8_t *y, const esnn_window *g);
 void esnn_rescale(const int32_t *a, const int32_t *multiplier, const int32_t *bias, int32_t *current, uint32_t outputs,
                   uint32_t pixels, uint32_t shift);
 
-/* Neurons: v is updated in place; spikes s; n elements; |theta| < 2^30. */
+/* Neurons: v, of 24 bits, is updated in place; spikes s; n elements; |theta| < 2^30. */
 void esnn_empf(int32_t *v, const int32_t *current, uint8_t *s, uint32_t n, int32_t lam, int32_t theta, uint32_t k,
                uint32_t bits);
 void esnn_parallel_empf(const int32_t *current, uint8_t *s, uint32_t n, int32_t theta, uint32_t k, uint32_t bits);

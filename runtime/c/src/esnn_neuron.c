@@ -14,6 +14,7 @@ static int32_t empf_spike(int32_t m, int32_t theta, uint32_t k, uint32_t bits) {
     return s < 0 ? 0 : s > most ? most : s;
 }
 
+#if !ESNN_DSP
 void esnn_empf(int32_t *v, const int32_t *current, uint8_t *s, uint32_t n, int32_t lam, int32_t theta, uint32_t k,
                uint32_t bits) {
     ESNN_ONE_TURN
@@ -24,6 +25,7 @@ void esnn_empf(int32_t *v, const int32_t *current, uint8_t *s, uint32_t n, int32
         s[i] = (uint8_t)spike;
     }
 }
+#endif
 
 void esnn_parallel_empf(const int32_t *current, uint8_t *s, uint32_t n, int32_t theta, uint32_t k, uint32_t bits) {
     ESNN_ONE_TURN
