@@ -116,6 +116,7 @@ def _metadata(
         "frame": json.dumps(data["frame"]),
         "rate_hz": str(data["rate_hz"] or 0),
         "classes": json.dumps(data["classes"]),
+        "channels": json.dumps(data["channels"]),
         "tensors": json.dumps(lowered.builder.tensors),
         "learn": json.dumps(asdict(spec) if spec else None),
     }

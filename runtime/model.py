@@ -117,6 +117,8 @@ class Model:
         self.time_steps = int(meta["time_steps"])
         self.source_hash = self.metadata[SOURCE_HASH]
         self.classes = [str(name) for name in json.loads(meta["classes"])]
+        #: Names of a row's values, in order; empty where the data has none.
+        self.channels = tuple(str(name) for name in json.loads(meta.get("channels", "[]")))
         self.rate_hz = float(meta["rate_hz"])
         entry = json.loads(meta["input"])
         self.input = InputSpec(

@@ -85,6 +85,7 @@ def from_csv(path: Path, frame_length: int = 16, hop: int = 4, rate_hz: float | 
         train=tuple(parts["train"]),
         validation=tuple(parts["validation"]),
         test=tuple(parts["test"]),
+        channels=stream.channels,
     )
 
 

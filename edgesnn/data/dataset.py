@@ -77,6 +77,7 @@ class Dataset:
     test: Split
     shift: int = 0
     variation: Variation | None = None
+    channels: tuple[str, ...] = ()  # names of a row's values, in order; empty where they have none
 
     def split(self, name: str) -> Split:
         if name not in SPLITS:

@@ -11,6 +11,7 @@ from edgesnn.errors import DataError
 SHA256 = "c4ca0c018d4d88186339ced67f8070e370b35a8fd73f19bdc609ac294640b4d1"
 FRAME = Frame(length=16, hop=4, channels=6)
 VARIATION = Variation(speed=0.1, tilt_degrees=4.0, vigour=0.1)  # chosen by cross-validation over people 1-8
+CHANNELS = ("ax", "ay", "az", "wx", "wy", "wz")
 PEOPLE = tuple(range(1, 11))
 TEST_PEOPLE = (9, 10)
 VALIDATION_PEOPLE = (7, 8)
@@ -40,6 +41,7 @@ def watch(test: Sequence[int] = TEST_PEOPLE, validation: Sequence[int] = VALIDAT
         validation=tuple(r for r in recordings if r.person in validation),
         test=tuple(r for r in recordings if r.person in test),
         variation=VARIATION,
+        channels=CHANNELS,
     )
 
 

@@ -122,6 +122,7 @@ def describe(data: Dataset) -> dict[str, Any]:
     return {
         "name": data.name,
         "classes": list(data.classes),
+        "channels": list(data.channels),
         "mean": [float(value) for value in data.mean],
         "std": [float(value) for value in data.std],
         "rate_hz": data.rate_hz,

@@ -49,7 +49,7 @@ def test_files_are_valid_onnx(folder, graph):
 
 def test_metadata_is_complete(folder):
     meta = metadata(folder / "step.onnx")
-    keys = ("format", "name", "rule", "time_steps", "input", "frame", "rate_hz", "classes", "tensors", "learn",
+    keys = ("format", "name", "rule", "time_steps", "input", "frame", "rate_hz", "classes", "channels", "tensors", "learn",
             "source_hash", "content_hash")  # fmt: skip
     assert set(meta) == {f"edgesnn.{key}" for key in keys}
     assert (meta["edgesnn.format"], meta["edgesnn.name"], meta["edgesnn.rule"]) == ("1", "tiny", "SLTT")

@@ -31,7 +31,7 @@ def stream(steps: int = 4) -> Dataset:
     mean, std = row_statistics(train)
     return Dataset(
         "tiny", CLASSES, (FRAME.length * FRAME.channels,), mean, std, 20.0, FRAME, steps,
-        train, recordings(range(3, 4)), recordings(range(4, 6)),
+        train, recordings(range(3, 4)), recordings(range(4, 6)), channels=("sway", "surge"),
     )  # fmt: skip
 
 

@@ -165,7 +165,7 @@ def test_the_config_describes_the_data(qnet, data):
     assert qnet.config["data"] == describe(data)
     assert describe(data) == {
         "name": "tiny", "classes": ["rest", "slow", "fast"], "mean": data.mean.tolist(), "std": data.std.tolist(),
-        "rate_hz": 20.0, "frame": {"length": 4, "hop": 2, "channels": 2}, "steps": 4,
+        "rate_hz": 20.0, "frame": {"length": 4, "hop": 2, "channels": 2}, "steps": 4, "channels": ["sway", "surge"],
     }  # fmt: skip
 
 
