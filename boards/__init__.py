@@ -24,11 +24,19 @@ def available() -> list[str]:
 
 
 def load(board: str) -> Board:
-    """The board with this id.
+    """The board with this id, or the one that a file of one's own describes (docs/boards.md).
+
+    Args:
+        board: an id of `available`, or the path of a file that ends in `.toml`.
 
     Raises:
         BoardError: there is none, or its file is not valid.
     """
+    if board.endswith(".toml"):
+        return parse(Path(board))
     if board not in available():
-        raise BoardError(f"board: expected one of {', '.join(available())}, got {board!r}; choose one of them")
+        raise BoardError(
+            f"board: expected one of {', '.join(available())}, or a file that ends in .toml, got {board!r}; "
+            "choose one of them"
+        )
     return parse(_FOLDER / f"{board}.toml")

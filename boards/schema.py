@@ -116,12 +116,14 @@ def parse(path: Path) -> Board:
     """Read one board file.
 
     Raises:
-        BoardError: the file is not TOML, or a field is missing, unknown or wrong; names the file and the field.
+        BoardError: the file cannot be read or is not TOML, or a field is missing, unknown or wrong; names the file and the field.
     """
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BoardError(f"{path}: expected a TOML file, got one that does not parse ({error}); correct it") from None
+    except OSError as error:
+        raise BoardError(f"{path}: expected the file of a board, got {error.strerror}; check the path") from None
     try:
         board = Board.model_validate(data)
     except ValidationError as error:

@@ -57,6 +57,38 @@ def test_unknown_board_lists_the_available_ones() -> None:
     assert all(board in str(caught.value) for board in boards.available())
 
 
+@pytest.mark.parametrize(
+    ("board", "flash", "ram", "hz"),
+    [
+        ("nucleo-f446re", 512 << 10, 128 << 10, 180_000_000),
+        ("nrf52840-dk", 1 << 20, 256 << 10, 64_000_000),
+        ("arduino-nano-33-ble", (1 << 20) - (64 << 10), 256 << 10, 64_000_000),
+    ],
+)
+def test_parts_one_can_buy(board: str, flash: int, ram: int, hz: int) -> None:
+    part = boards.load(board)
+    assert (part.kind, part.flash_bytes, part.ram_bytes, part.clock_hz) == ("hardware", flash, ram, hz)
+    emulated = boards.load(str(part.emulated_by))
+    assert part.toolchain == emulated.toolchain  # the same core, so the same instructions
+    assert part.flash is not None
+    assert part.flash.origin + part.flash.bytes in (0x08080000, 0x00100000)
+
+
+def test_a_board_of_ones_own(tmp_path: Path) -> None:
+    path = tmp_path / "my-board.toml"
+    path.write_text(AN386.replace('id = "mps2-an386"', 'id = "my-board"'), encoding="utf-8")
+    assert boards.load(str(path)).id == "my-board"
+    with pytest.raises(BoardError, match=r"no\.toml: expected the file of a board, got No such file"):
+        boards.load(str(tmp_path / "no.toml"))
+
+
+def test_the_example_in_the_documentation_is_a_board(tmp_path: Path) -> None:
+    text = (FILES.parent / "docs" / "boards.md").read_text(encoding="utf-8")
+    path = tmp_path / "my-board.toml"
+    path.write_text(text.partition("```toml\n")[2].partition("```")[0], encoding="utf-8")
+    assert boards.load(str(path)).emulated_by in boards.available()
+
+
 @pytest.mark.parametrize("leaf", LEAVES)
 def test_missing_field_is_named(tmp_path: Path, leaf: str) -> None:
     table, _, field = leaf.rpartition(".")
