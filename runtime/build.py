@@ -33,12 +33,14 @@ def find_compiler() -> list[str]:
     if importlib.util.find_spec("ziglang") is not None:
         return [sys.executable, "-m", "ziglang", "cc"]
     raise BackendError(
-        "C compiler: expected cc, gcc, clang or the package ziglang, found none; "
-        "install one, e.g. `pip install ziglang`, or set CC"
+        "C compiler: expected cc, gcc, clang or the package ziglang, found none; install a compiler of the system "
+        "(e.g. `apt install gcc`) or `pip install edgesnn[mcu]`, or set CC"
     )
 
 
-def shared_library(name: str, sources: Sequence[Path], include: Sequence[Path], folder: Path) -> Path:
+def shared_library(
+    name: str, sources: Sequence[Path], include: Sequence[Path], folder: Path, way_out: str = "check the compiler"
+) -> Path:
     """Compile `sources` into a shared library in `folder`, unless the same content was compiled before.
 
     Args:
@@ -46,6 +48,7 @@ def shared_library(name: str, sources: Sequence[Path], include: Sequence[Path], 
         sources: C files.
         include: folders of headers.
         folder: where the library is kept.
+        way_out: what to do if the compiler refuses the sources.
 
     Raises:
         BackendError: no compiler, the compiler failed, or the folder cannot be written.
@@ -65,7 +68,7 @@ def shared_library(name: str, sources: Sequence[Path], include: Sequence[Path], 
         raise BackendError(f"{folder}: expected to build a library there, got {error}; check the permissions") from None
     if result.returncode != 0:
         first = next((line for line in result.stderr.splitlines() if "error" in line), result.stderr.strip()[:200])
-        raise BackendError(f"{folder}: expected {command[0]} to compile {name}, got: {first}; check the compiler")
+        raise BackendError(f"{folder}: expected {command[0]} to compile {name}, got: {first}; {way_out}")
     return library
 
 

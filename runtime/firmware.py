@@ -18,6 +18,7 @@ from tempfile import TemporaryDirectory
 from edgesnn.boards import SUPPORT, Board
 from edgesnn.boards.schema import Memory
 from edgesnn.errors import BackendError, BoardError, BudgetError, ModelError
+from edgesnn.runtime.package import cache
 
 #: RAM set aside for the stack, at the start of RAM so that an overflow leaves RAM.
 STACK_BYTES = 8192
@@ -113,6 +114,15 @@ def _linker_script(flash: Memory, ram: Memory) -> str:
     )
 
 
+def check_packages() -> None:
+    """Raise BackendError if a Python package that building firmware needs is not installed."""
+    for needed in ("ziglang", "elftools"):
+        if find_spec(needed) is None:
+            raise BackendError(
+                f"firmware: expected the Python package that holds {needed}, found none; pip install edgesnn[mcu]"
+            )
+
+
 def build(model_c_dir: str | Path, board: Board) -> Firmware:
     """Compile a generated C package with the harness for a board; an unchanged package is not compiled again.
 
@@ -121,7 +131,7 @@ def build(model_c_dir: str | Path, board: Board) -> Firmware:
         board: a board with a toolchain and a memory map.
 
     Returns:
-        the program `model_c_dir/build/<board>-<hash>/firmware.elf` and its sizes.
+        the program `.build/<board>-<hash>/firmware.elf` beside `model_c_dir`, and its sizes.
 
     Raises:
         BoardError: the board has no toolchain (the host).
@@ -134,11 +144,7 @@ def build(model_c_dir: str | Path, board: Board) -> Firmware:
             f"board {board.id}: expected a board with a toolchain, got one of kind {board.kind}; "
             "use the backend `native` for this machine"
         )
-    for needed in ("ziglang", "elftools"):
-        if find_spec(needed) is None:
-            raise BackendError(
-                f"firmware: expected the Python package that holds {needed}, found none; pip install edgesnn[mcu]"
-            )
+    check_packages()
     package = _package(Path(model_c_dir))
     chain = board.toolchain
     flags = [
@@ -151,7 +157,7 @@ def build(model_c_dir: str | Path, board: Board) -> Firmware:
     headers = (*package.headers, *sorted(SUPPORT.glob("*.h")))
     script = _linker_script(board.flash, board.ram)
     digest = _digest((*sources, *headers), [script, *flags, version("ziglang")])
-    elf = package.folder / "build" / f"{board.id}-{digest[:16]}" / "firmware.elf"
+    elf = cache(package.folder) / f"{board.id}-{digest[:16]}" / "firmware.elf"
     if not elf.is_file():
         command = [*flags, *(f"-I{folder}" for folder in sorted({path.parent for path in headers})), *map(str, sources)]
         try:
@@ -186,7 +192,7 @@ def _link(name: str, board: Board, command: list[str], script: str, scratch: Pat
             f"{name} on {board.id}: expected at most {board.flash_bytes} bytes of flash and {board.ram_bytes} bytes of "
             f"RAM with {STACK_BYTES} of stack, got more ({line}); use a smaller model or another board"
         )
-    raise ModelError(f"{name}: expected C that compiles for {board.id}, got: {line}; export again with this version")
+    raise ModelError(f"{name}: expected C that compiles for {board.id}, got: {line}; correct the file or export again")
 
 
 def _measure(elf: Path, board: Board, name: str) -> Firmware:

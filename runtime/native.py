@@ -12,6 +12,7 @@ import numpy as np
 from edgesnn.errors import BackendError, ModelError
 from edgesnn.runtime.build import shared_library
 from edgesnn.runtime.model import Array, Model
+from edgesnn.runtime.package import cache
 from edgesnn.runtime.session import Session
 
 
@@ -81,7 +82,7 @@ class Storage:
 
 
 class NativeSession(Session):
-    """The C of `DIR/c`, on this machine. The library is compiled once per content into `DIR/c/build`."""
+    """The C of `DIR/c`, on this machine. The library is compiled once per content into `DIR/.build`."""
 
     def __init__(self, model: Model) -> None:
         super().__init__(model)
@@ -140,7 +141,8 @@ def _compile(model: Model) -> Path:
     if not source.is_file():
         raise ModelError(f"{source}: expected generated C, found no file; run `edgesnn export ... --format c`")
     runtime = folder / "esnn"
-    return shared_library(model.name, [source, *sorted(runtime.glob("*.c"))], [folder, runtime], folder / "build")
+    sources = [source, *sorted(runtime.glob("*.c"))]
+    return shared_library(model.name, sources, [folder, runtime], cache(folder), "correct the file or export again")
 
 
 def _address(array: Array) -> ctypes.c_void_p:

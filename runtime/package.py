@@ -10,6 +10,11 @@ from edgesnn.errors import ModelError
 MANIFEST = "package.json"
 
 
+def cache(package: Path) -> Path:
+    """Where what is compiled from a package is kept: beside it, for `build` in it is CMake's."""
+    return package.resolve().parent / ".build"
+
+
 def manifest(board: str, source_hash: str, arena_bytes: int) -> str:
     """The text of a package's manifest."""
     return json.dumps({"board": board, "source_hash": source_hash, "arena_bytes": arena_bytes}, indent=2) + "\n"

@@ -18,7 +18,7 @@ BOARD = "mps2-an386"
 @pytest.fixture
 def package(fake_package: Path, tmp_path: Path) -> Path:
     """A copy of the fake package that a test may change."""
-    return Path(shutil.copytree(fake_package, tmp_path / "c", ignore=shutil.ignore_patterns("build")))
+    return Path(shutil.copytree(fake_package, tmp_path / "c"))
 
 
 def edit(path: Path, old: str, new: str) -> None:

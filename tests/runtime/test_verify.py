@@ -12,7 +12,7 @@ from random_models import RandomModel, Shape
 
 from edgesnn.errors import BackendError, EdgesnnError, ModelError
 from edgesnn.export.c_package import c
-from edgesnn.runtime import ort
+from edgesnn.runtime import build, native, ort
 from edgesnn.runtime.model import Model
 from edgesnn.runtime.native import NativeSession
 from edgesnn.runtime.ort import OrtSession
@@ -173,7 +173,7 @@ def test_what_was_compared_ends_at_the_difference(folder, flip):
 
 @pytest.mark.parametrize(("array", "check"), [("fc1_weight", "native step"), ("readout_learn_M", "native learn")])
 def test_one_changed_number_in_the_generated_c_is_found(folder, tmp_path, array, check):
-    shutil.copytree(folder, tmp_path / "m", ignore=shutil.ignore_patterns("build"))
+    shutil.copytree(folder, tmp_path / "m", ignore=shutil.ignore_patterns(".build"))
     source = tmp_path / "m" / "c" / "rand.c"
     text = source.read_text()
     place = re.search(rf"{array}\[[^{{]*{{\s*(-?\d+)", text)
@@ -234,3 +234,30 @@ def test_a_backend_that_is_not_there_is_one_line(folder, backends, kind, words):
 def test_a_folder_that_is_none_is_one_line(tmp_path):
     with pytest.raises(ModelError, match=r"step\.onnx"):
         verify(tmp_path)
+
+
+def test_a_backend_that_cannot_run_here_is_told_and_the_others_still_run(folder, monkeypatch):
+    monkeypatch.setattr(build, "find_compiler", cannot)
+    checks = {check.backend: check for check in verify(folder, steps=3)}
+    assert checks.keys() == {"reference", "ort", "native"}
+    assert checks["native"] == Check("native", "all", 0, None, "C compiler: expected one, found none; install one")
+    assert not checks["native"].equal
+    assert checks["ort"].equal
+    assert checks["ort"].compared > 0
+
+
+def test_a_named_backend_that_cannot_run_here_is_refused(folder, monkeypatch):
+    monkeypatch.setattr(native, "shared_library", cannot)
+    with pytest.raises(BackendError, match="C compiler"):
+        verify(folder, ["ort", "native"], steps=1)
+
+
+def test_c_that_does_not_compile_is_an_error_and_not_left_out(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "m", ignore=shutil.ignore_patterns("build"))
+    (tmp_path / "m" / "c" / "rand.c").write_text("int broken(")
+    with pytest.raises(BackendError, match="to compile"):
+        verify(tmp_path / "m", steps=1)
+
+
+def cannot(*_, **__):
+    raise BackendError("C compiler: expected one, found none; install one")
