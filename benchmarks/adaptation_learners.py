@@ -18,6 +18,7 @@ TRACE_BITS = 10  # the trace is in units of 2^-10 of a spike
 CHECK_FROM = 0.75  # of a labelled segment: the guard checks on the rest
 PRIOR = 100  # labelled steps that a factory mean counts for
 MOST = 2**16  # labelled steps of a mean, after which its past counts half: the sum stays within int32
+WORTH_IT = 0.03  # the guard changes nothing where the trained readout errs less
 EXAMPLES = 16  # stored traces a class, for replay
 
 
@@ -139,20 +140,22 @@ def means(count: int, prior: int = PRIOR, wrong: float = 0.0, only: int | None =
 
 
 def guarded(wrong: float = 0.0) -> Learner:
-    """Two means a class; on the last quarter of each labelled segment the model as delivered and the learned one both
-    decide before the label is learned. The learned one is used if it made no more errors.
+    """Two means a class; on the last quarter of each labelled segment they and the trained readout both decide before
+    the label is learned. The means are used if they made no more errors, and the readout made enough to be worth it.
     """
 
     def learner(factory: Factory, person: Person) -> Ints:
-        delivered, model = ClassMeans(factory, 2), ClassMeans(factory, 2)
+        model = ClassMeans(factory, 2)
         random = np.random.default_rng(0)
-        errors = np.zeros(2, int)
+        errors, checks = np.zeros(2, int), 0
         for x, label, checked in person.steps():
             given = int(random.integers(len(factory.bias))) if random.random() < wrong else label
             if checked:
-                errors += [each.decide(x[None])[0] != given for each in (delivered, model)]
+                checks += 1
+                errors += [decide(x[None])[0] != given for decide in (factory.fixed, model.decide)]
             model.learn(x, given)
-        return (model if errors[1] <= errors[0] else delivered).decide(person.scored)
+        learned = errors[1] <= errors[0] and errors[0] > WORTH_IT * checks
+        return (model.decide if learned else factory.fixed)(person.scored)
 
     return learner
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -111,8 +112,9 @@ def prepare(folder: Path, name: str, split: Dataset, number: int, seed: int) -> 
     for recording, x in zip(train, traces, strict=True):
         full[recording.label].append(x[WARM_UP:])
     unit = 2**-TRACE_BITS * net.layers["neuron2"].scale
-    weight = net.readout.quant_weight().value.detach().numpy().astype(np.float64) * unit
-    factory = Factory(weight, net.readout.bias.detach().numpy().astype(np.float64), *statistics(full))
+    readout: Any = net.readout  # torch types the methods of Brevitas' layers as tensors
+    weight = readout.quant_weight().value.detach().numpy().astype(np.float64) * unit
+    factory = Factory(weight, readout.bias.detach().numpy().astype(np.float64), *statistics(full))
     rows = np.concatenate([recording.rows[: int(LEARN_UNTIL * len(recording.rows))] for recording in own])
     turned = replace(split, mean=rows.mean(axis=0), std=rows.std(axis=0))
     mine = [s for recording, s in streams if recording in own]
