@@ -20,6 +20,34 @@ BACKENDS: dict[str, tuple[str, str]] = {
 }
 
 
+def check_machine(backend: str, board: str) -> None:
+    """Look, in no time, for the package, compiler or emulator that a backend needs of this machine.
+
+    Args:
+        backend: one of `BACKENDS`.
+        board: of the backend `board`; the others do not look at it.
+
+    Raises:
+        BackendError: something is not installed.
+        BoardError: the board is unknown, or nothing emulates it.
+    """
+    if backend == "tvm":
+        from edgesnn.runtime.tvm import import_tvm
+
+        import_tvm()
+    elif backend == "native":
+        from edgesnn.runtime.build import find_compiler
+
+        find_compiler()
+    elif backend == "board":
+        from edgesnn.runtime.board import emulated
+        from edgesnn.runtime.emulator import find_emulator
+        from edgesnn.runtime.firmware import check_packages
+
+        find_emulator(emulated(board))
+        check_packages()
+
+
 def open_session(directory: str | Path, backend: str = "ort", **options: object) -> Session:
     """Open an exported folder on one backend.
 

@@ -76,6 +76,12 @@ class Harness:
         self.emulator.close(b"Q")
 
 
+def emulated(board: str) -> boards.Board:
+    """The board that stands for this one where only emulators run: itself, or the one it names with the same core."""
+    chosen = boards.load(board)
+    return boards.load(chosen.emulated_by) if chosen.emulated_by else chosen
+
+
 class BoardSession(Session):
     """A model on an emulated board: what the device will compute, instruction by instruction."""
 
@@ -94,8 +100,7 @@ class BoardSession(Session):
             ModelError: there is no C package, or it is of another model.
         """
         super().__init__(model)
-        chosen = boards.load(board or exported_board(model.path / "c"))
-        self.firmware = build(model.path / "c", boards.load(chosen.emulated_by) if chosen.emulated_by else chosen)
+        self.firmware = build(model.path / "c", emulated(board or exported_board(model.path / "c")))
         self._harness = Harness(self.firmware, timeout_s=timeout_s)
         about = self._harness.about
         if (about.model_id, about.snapshot_bytes) != (model.model_id, model.snapshot_bytes):

@@ -17,11 +17,31 @@ from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Self
 
+from edgesnn.boards import Board, schema
 from edgesnn.errors import BackendError, BoardError
 from edgesnn.runtime.firmware import Firmware
 
 _REQUESTS, _REPLIES = "requests", "replies"  # names relative to the emulator's working folder
 _STDERR_KEPT = 4096
+
+
+def find_emulator(board: Board) -> tuple[schema.Emulator, str]:
+    """How a board is emulated, and the path of the program that does it.
+
+    Raises:
+        BoardError: the board has no emulator.
+        BackendError: the emulator is not installed.
+    """
+    if board.emulator is None:
+        way = f"use {board.emulated_by}, which has the same core" if board.emulated_by else "use an emulated board"
+        raise BoardError(f"board {board.id}: expected a board with an emulator, got one of kind {board.kind}; {way}")
+    program = shutil.which(board.emulator.program)
+    if program is None:
+        raise BackendError(
+            f"board {board.id}: expected the emulator {board.emulator.program}, found none; "
+            f"apt-get install {board.emulator.package}"
+        )
+    return board.emulator, program
 
 
 class Emulator:
@@ -39,18 +59,7 @@ class Emulator:
             BoardError: the board has no emulator.
             BackendError: the emulator is not installed.
         """
-        board = firmware.board
-        if board.emulator is None:
-            way = f"use {board.emulated_by}, which has the same core" if board.emulated_by else "use an emulated board"
-            raise BoardError(
-                f"board {board.id}: expected a board with an emulator, got one of kind {board.kind}; {way}"
-            )
-        program = shutil.which(board.emulator.program)
-        if program is None:
-            raise BackendError(
-                f"board {board.id}: expected the emulator {board.emulator.program}, found none; "
-                f"apt-get install {board.emulator.package}"
-            )
+        emulator, program = find_emulator(firmware.board)
         self.firmware = firmware
         self.timeout_s = timeout_s
         self._stderr = b""
@@ -63,7 +72,7 @@ class Emulator:
         self._replies = os.open(folder / _REPLIES, os.O_RDONLY | os.O_NONBLOCK)
         files = ",".join(f"arg={word}" for word in ("firmware", _REQUESTS, _REPLIES))
         command = [
-            *(program, "-machine", board.emulator.machine, *board.emulator.args),
+            *(program, "-machine", emulator.machine, *emulator.args),
             *("-display", "none", "-monitor", "none", "-serial", "none"),
             *("-semihosting-config", f"enable=on,target=native,{files}"),
             *("-kernel", str(firmware.elf.resolve()), *args),

@@ -16,6 +16,15 @@ from edgesnn.runtime.model import Array, Model
 MANIFEST = "manifest.json"
 
 
+def import_tvm() -> Any:
+    """TVM's package; BackendError if it is not installed, or does not load."""
+    try:
+        import tvm
+    except ImportError as error:
+        raise BackendError(f"tvm: expected the package apache-tvm, got {error}; pip install edgesnn[tvm]") from None
+    return tvm
+
+
 class TvmSession(GraphSession):
     """Runs the compiled graphs on TVM's virtual machine."""
 
@@ -30,11 +39,7 @@ class TvmSession(GraphSession):
                 f"{folder}: expected libraries of model {model.source_hash[:16]}, "
                 f"got {self._manifest['source_hash'][:16]}; compile again"
             )
-        try:
-            import tvm
-        except ImportError as error:
-            raise BackendError(f"tvm: expected the package apache-tvm, got {error}; pip install edgesnn[tvm]") from None
-        self._tvm: Any = tvm
+        self._tvm = import_tvm()
         self._machine = cache(self._load)
 
     def _load(self, graph: str) -> Any:

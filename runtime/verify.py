@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from edgesnn import boards
-from edgesnn.errors import BackendError
-from edgesnn.runtime.backends import BACKENDS, open_session
+from edgesnn.errors import BackendError, BoardError
+from edgesnn.runtime.backends import BACKENDS, check_machine, open_session
 from edgesnn.runtime.graph import GraphSession
 from edgesnn.runtime.model import Array, Model
 from edgesnn.runtime.package import exported_board
@@ -23,16 +23,20 @@ STEPS, SEEDS = 300, (1, 2)
 
 @dataclass(frozen=True)
 class Check:
-    """One backend running one graph: how much was compared, and the first difference (None where all is equal)."""
+    """One backend running one graph: how much was compared, and the first difference (None where there is none).
+
+    Where this machine lacks what a backend needs, `not_run` says what; nothing was compared then.
+    """
 
     backend: str
-    graph: str  # "step", "learn" or "window"
+    graph: str  # "step", "learn" or "window"; "all" where it was not run
     compared: int
     difference: str | None
+    not_run: str | None = None
 
     @property
     def equal(self) -> bool:
-        return self.difference is None
+        return self.difference is None and self.not_run is None
 
 
 @dataclass
@@ -79,7 +83,8 @@ def verify(
 
     Args:
         directory: an exported folder.
-        backends: names to compare (default: all whose files are in the folder).
+        backends: names to compare (default: all whose files are in the folder; one that cannot run on this machine
+            gives a check that says so).
         board: board of the `board` backend (default: the one the C package was exported for).
         steps: steps of each of the random streams.
 
@@ -94,8 +99,15 @@ def verify(
         raise BackendError(
             f"backends: expected some of {', '.join(BACKENDS)}, got {', '.join(unknown)}; drop or correct it"
         )
+    missing = {} if backends is not None else _missing(model, names, board)
     streams = [_expected(model, steps, seed) for seed in SEEDS]
-    return [check for name in names for check in _checks(model, name, board, streams)]
+    checks: list[Check] = []
+    for name in names:
+        if name in missing:
+            checks.append(Check(name, "all", 0, None, missing[name]))
+        else:
+            checks += _checks(model, name, board, streams)
+    return checks
 
 
 def available(model: Model) -> list[str]:
@@ -105,6 +117,20 @@ def available(model: Model) -> list[str]:
     if (model.path / "c").is_dir():
         names += ["native"] if boards.load(exported_board(model.path / "c")).kind == "host" else ["native", "board"]
     return names
+
+
+def _missing(model: Model, names: list[str], board: str | None) -> dict[str, str]:
+    """What keeps backends from running on this machine, by backend; a board that was named must be known."""
+    target = board or (exported_board(model.path / "c") if "board" in names else "")
+    if target:
+        boards.load(target)
+    found = {}
+    for name in names:
+        try:
+            check_machine(name, target)
+        except (BackendError, BoardError) as error:
+            found[name] = str(error)
+    return found
 
 
 def _checks(model: Model, backend: str, board: str | None, streams: list[Expected]) -> Iterator[Check]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edgesnn.cli.console import out, print_figures, table
+
+if TYPE_CHECKING:
+    from edgesnn.runtime.verify import Check
 
 
 def verify(
@@ -19,15 +22,25 @@ def verify(
         str | None, typer.Option(metavar="ID", help="Board of the backend `board`; the one it was exported for.")
     ] = None,
 ) -> None:
-    """Compare every backend with the reference, bit for bit; exit with status 1 if one differs."""
+    """Compare every backend with the reference, bit for bit; exit with status 1 if one differs.
+
+    Without --backends, those that cannot run on this machine are shown as not run.
+    """
     from edgesnn.runtime.verify import verify as compare
 
     names = [name.strip() for name in backends.split(",")] if backends else None
     checks = compare(directory, backends=names, board=board)
-    rows = ((check.backend, check.graph, f"{check.compared:,}", check.difference or "equal") for check in checks)
+    rows = ((check.backend, check.graph, f"{check.compared:,}", _outcome(check)) for check in checks)
     out.print(table(("backend", "graph", "compared", "against the reference"), rows))
-    if not all(check.equal for check in checks):
+    left_out = [check.backend for check in checks if check.not_run]
+    if left_out:
+        out.print(f"not run on this machine: {', '.join(left_out)}; nothing is known about them")
+    if any(check.difference for check in checks):
         raise typer.Exit(1)
+
+
+def _outcome(check: Check) -> str:
+    return f"not run: {check.not_run}" if check.not_run else check.difference or "equal"
 
 
 def report(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 from importlib import import_module
@@ -12,8 +13,9 @@ from random_models import RandomModel, Shape
 from toy import ToySession
 
 from edgesnn import export, runtime
-from edgesnn.errors import BackendError, EdgesnnError, ModelError
+from edgesnn.errors import BackendError, BoardError, EdgesnnError, ModelError
 from edgesnn.runtime import backends
+from edgesnn.runtime.backends import check_machine
 from edgesnn.runtime.session import Session
 from edgesnn.runtime.vectors import random_stream
 from edgesnn.runtime.verify import verify
@@ -117,3 +119,31 @@ def test_all_five_are_equal_and_hand_each_other_their_snapshots(tmp_path, emulat
                 session.reset()
                 session.load(tmp_path / "user.state")
                 assert session.snapshot() == snapshot
+
+
+@pytest.mark.parametrize(
+    ("backend", "board", "kind", "words"),
+    [
+        ("board", "host", BoardError, "expected a board with an emulator"),
+        ("board", "z80", BoardError, "got 'z80'"),
+        ("board", "mps2-an386", BackendError, "apt-get install qemu-system-arm"),
+        ("native", "", BackendError, "C compiler: expected"),
+        ("tvm", "", BackendError, "edgesnn[tvm]"),
+    ],
+)
+def test_what_a_machine_lacks_is_one_line(monkeypatch, backend, board, kind, words):
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "tvm", None)
+    with pytest.raises(EdgesnnError) as error:
+        check_machine(backend, board)
+    assert type(error.value) is kind
+    assert words in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("backend", ["reference", "ort"])
+def test_the_plain_backends_need_nothing_of_a_machine(monkeypatch, backend):
+    monkeypatch.setenv("PATH", "")
+    check_machine(backend, "")
