@@ -13,6 +13,7 @@ from typing import TextIO
 from edgesnn.errors import DataError
 
 LABEL = "label"
+FLOAT32_MAX = (2 - 2**-23) * 2.0**127  # the largest value of a sensor: models are trained on 32-bit floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class CsvTable:
 
     Raises:
         DataError: while constructing, for a header that is not one; while iterating, naming the line: a wrong number
-            of columns, text, NaN or infinity.
+            of columns, text, NaN, infinity or a value beyond 32-bit floats.
     """
 
     def __init__(self, lines: Iterable[str], place: str) -> None:
@@ -44,7 +45,7 @@ class CsvTable:
         labels = [at for at, name in enumerate(self._header) if name.lower() == LABEL]
         self.channels = tuple(name for name in self._header if name.lower() != LABEL)
         self._label_at = labels[0] if labels else None
-        if not self.channels or any(_is_number(name) for name in self.channels):
+        if not self.channels or any(_parse(name) is not None for name in self.channels):
             got = ",".join(self._header[:8]) or "nothing"
             raise DataError(f"{place}, line 1: expected a header of channel names, got {got!r}; add one")
         if len(labels) > 1 or len(set(self.channels)) < len(self.channels):
@@ -95,18 +96,21 @@ def open_csv(path: str | Path) -> TextIO:
 
 
 def _number(text: str, column: str, place: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        raise DataError(f"{place}: expected a number in column {column!r}, got {text!r}; repair the row") from None
+    value = _parse(text)
+    if value is None:
+        raise DataError(f"{place}: expected a number in column {column!r}, got {text!r}; repair the row")
     if not math.isfinite(value):
         raise DataError(f"{place}: expected a finite number in column {column!r}, got {text}; drop or repair the row")
+    if abs(value) > FLOAT32_MAX:
+        raise DataError(
+            f"{place}: expected a 32-bit floating-point number in column {column!r}, got {text}; drop or repair the row"
+        )
     return value
 
 
-def _is_number(text: str) -> bool:
+def _parse(text: str) -> float | None:
+    """The number a cell holds; None for text, which is also what Python alone reads as one: `1_0`, other digits."""
     try:
-        float(text)
+        return float(text) if text.isascii() and "_" not in text else None
     except ValueError:
-        return False
-    return True
+        return None

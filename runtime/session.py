@@ -95,13 +95,18 @@ class Session(ABC):
         """
         state.save(Path(path), self.model.model_id, self._snapshot())
 
-    def load(self, path: str | Path) -> None:
+    def load(self, path: str | Path) -> str | None:
         """Continue from a state file.
+
+        Returns:
+            One line where a slot of the file is damaged and the other was taken, which may be the older; else None.
 
         Raises:
             StateError: no valid state in it, or a state of another model.
         """
-        self.restore(state.load(Path(path), self.model.model_id, self.model.snapshot_bytes))
+        loaded = state.load(Path(path), self.model.model_id, self.model.snapshot_bytes)
+        self.restore(loaded.payload)
+        return loaded.notice
 
     def close(self) -> None:  # noqa: B027 - most backends hold nothing
         """Release what the backend holds; a closed session must not be used."""

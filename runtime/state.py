@@ -8,17 +8,30 @@ from __future__ import annotations
 import os
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from edgesnn.errors import StateError
 
+try:
+    import fcntl
+except ImportError:  # no advisory locks on this system
+    fcntl = None  # type: ignore[assignment]
+
 MAGIC = 0x4E4E5345  # "ESNN" in a little-endian file
 ABI = 1
+_MAGIC_BYTES = struct.pack("<I", MAGIC)
 _FIELDS = struct.Struct("<IIQIII")  # magic, abi, model, sequence, payload bytes, payload CRC
 _CRC = struct.Struct("<I")
 HEADER_BYTES = _FIELDS.size + _CRC.size
+_SEQUENCES = 1 << 32  # sequence numbers wrap here
+
+
+class NoStateError(StateError):
+    """Nothing was saved at this path so far; a save will begin it."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +42,14 @@ class Slot:
     model_id: int
     sequence: int
     payload: bytes
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """The newest valid payload, and one line on what is damaged beside it (None: nothing is)."""
+
+    payload: bytes
+    notice: str | None
 
 
 def encode(model_id: int, sequence: int, payload: bytes) -> bytes:
@@ -52,9 +73,142 @@ def decode(index: int, raw: bytes) -> Slot | None:
     return Slot(index, model_id, sequence, payload) if whole else None
 
 
-def _slots(raw: bytes, slot_bytes: int) -> list[Slot]:
-    found = (decode(index, raw[index * slot_bytes : (index + 1) * slot_bytes]) for index in (0, 1))
-    return sorted((slot for slot in found if slot), key=lambda slot: slot.sequence)
+def _newer(left: Slot, right: Slot) -> bool:
+    """Whether `left` was saved after `right`: sequences modulo 2^32 (serial number arithmetic, RFC 1982)."""
+    return 0 < (left.sequence - right.sequence) % _SEQUENCES < _SEQUENCES // 2
+
+
+def save(path: Path, model_id: int, payload: bytes) -> None:
+    """Write a state into the slot that does not hold the newest one.
+
+    A file that is missing, empty or shorter than two slots is brought to its full size first.
+
+    Raises:
+        StateError: the file is not a state file of this model, and is left untouched; or it cannot be written.
+    """
+    slot_bytes = HEADER_BYTES + len(payload)
+    with _writable(path):
+        existing = path.read_bytes() if path.exists() else b""
+        newest = _newest(path, existing, model_id, slot_bytes)
+        target, sequence = (1 - newest.index, (newest.sequence + 1) % _SEQUENCES) if newest else (0, 1)
+        slot = encode(model_id, sequence, payload)
+        if len(existing) < 2 * slot_bytes:
+            with path.open("ab") as file:
+                file.truncate(2 * slot_bytes)
+        if not existing:
+            _sync_folder(path.parent)
+        with path.open("r+b") as file:
+            _write(file, target * slot_bytes + HEADER_BYTES, slot[HEADER_BYTES:])
+            _write(file, target * slot_bytes, slot[:HEADER_BYTES])
+
+
+def load(path: Path, model_id: int, payload_bytes: int) -> Loaded:
+    """The newest valid payload of a state file.
+
+    Raises:
+        NoStateError: no such file, an empty one, or one whose first save was cut.
+        StateError: not a state file, a damaged one, or a state of another model.
+    """
+    if not path.exists():
+        raise NoStateError(f"{path}: expected a state file, found none; save one first, or start without a state")
+    slot_bytes = HEADER_BYTES + payload_bytes
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise StateError(
+            f"{path}: expected a state file, got: {error.strerror}; check the path and its permissions"
+        ) from None
+    newest = _newest(path, raw, model_id, slot_bytes)
+    if newest is None:
+        raise NoStateError(
+            f"{path}: expected a valid state, got {len(raw)} bytes of a first save that was cut; "
+            "start from the factory model, and the next save completes the file"
+        )
+    other = raw[(1 - newest.index) * slot_bytes :][:slot_bytes]
+    damaged = len(raw) < 2 * slot_bytes or (any(other) and decode(1 - newest.index, other) is None)
+    return Loaded(
+        newest.payload,
+        f"{path}: slot {1 - newest.index} is damaged (a save that was cut, or a failing disk); "
+        f"going on from the other, save number {newest.sequence}"
+        if damaged
+        else None,
+    )
+
+
+@contextmanager
+def hold(path: Path) -> Iterator[None]:
+    """Keep a state file for one writer while the context lasts: an advisory lock, where the system has them.
+
+    A file that does not exist is created empty, so that a path that takes no file is found before anything is learned.
+
+    Raises:
+        StateError: the path takes no file, or another process holds it.
+    """
+    if path.exists() and not path.is_file():
+        raise StateError(f"{path}: expected a state file, got a folder or device; choose another path")
+    with _writable(path):
+        file = path.open("ab")
+    with file:
+        if fcntl is not None:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise StateError(
+                    f"{path}: expected a state file of one process, got one that another process is adapting; "
+                    "stop that process, or choose another path"
+                ) from None
+            except OSError:
+                pass  # a file system without locks
+        yield
+
+
+def _newest(path: Path, raw: bytes, model_id: int, slot_bytes: int) -> Slot | None:
+    """The newest slot, None where nothing was saved so far; StateError where `raw` is no state file of this model."""
+    slots = [slot for at in (0, 1) if (slot := decode(at, raw[at * slot_bytes : (at + 1) * slot_bytes]))]
+    whole = decode(0, raw)  # a state of another model may be of another size
+    for slot in [*slots, whole] if whole else slots:
+        if slot.model_id != model_id:
+            raise StateError(
+                f"{path}: expected a state of model {model_id:016x}, got one of {slot.model_id:016x}; "
+                "use the model it was saved with, or choose another path"
+            )
+    if slots and len(raw) <= 2 * slot_bytes:
+        return slots[-1] if len(slots) == 2 and _newer(slots[1], slots[0]) else slots[0]
+    if not raw or _first_save_was_cut(raw, slot_bytes):
+        return None
+    if not any(raw[at * slot_bytes :].startswith(_MAGIC_BYTES) for at in (0, 1)):
+        raise StateError(
+            f"{path}: expected a valid state of {2 * slot_bytes} bytes, got {len(raw)} bytes of something else; "
+            "this is not a state file: choose another path"
+        )
+    raise StateError(
+        f"{path}: expected a valid state of {2 * slot_bytes} bytes, got {len(raw)} bytes of a damaged state file; "
+        "choose another path to start from the factory model, or put a copy of the file back"
+    )
+
+
+def _first_save_was_cut(raw: bytes, slot_bytes: int) -> bool:
+    """Whether no header was ever whole: nothing in the second slot, and a header in the first that breaks off.
+
+    The header is written last and from its first byte on, so one that breaks off ends with zero.
+    """
+    header = raw[:HEADER_BYTES]
+    return (
+        len(raw) == 2 * slot_bytes
+        and not any(raw[slot_bytes:])
+        and header[-1] == 0
+        and _MAGIC_BYTES.startswith(header[: len(_MAGIC_BYTES)].rstrip(b"\0"))
+    )
+
+
+@contextmanager
+def _writable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StateError(
+            f"{path}: expected a file that can be written, got: {error.strerror}; choose another path"
+        ) from None
 
 
 def _write(file: BinaryIO, offset: int, data: bytes) -> None:
@@ -64,69 +218,13 @@ def _write(file: BinaryIO, offset: int, data: bytes) -> None:
     os.fsync(file.fileno())
 
 
-def save(path: Path, model_id: int, payload: bytes) -> None:
-    """Write a state into the slot that does not hold the newest one.
-
-    Raises:
-        StateError: the file is not a state file of this model, and is left untouched; or it cannot be written.
-    """
-    slot_bytes = HEADER_BYTES + len(payload)
+def _sync_folder(folder: Path) -> None:
+    """Put the name of a new file on the disk, where folders can be opened."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        existing = path.read_bytes() if path.exists() else b""
-        target, sequence = _next_slot(path, existing, model_id, slot_bytes)
-        slot = encode(model_id, sequence, payload)
-        if not existing:
-            with path.open("wb") as file:
-                file.truncate(2 * slot_bytes)
-        with path.open("r+b") as file:
-            _write(file, target * slot_bytes + HEADER_BYTES, slot[HEADER_BYTES:])
-            _write(file, target * slot_bytes, slot[:HEADER_BYTES])
-    except OSError as error:
-        raise StateError(
-            f"{path}: expected a file that can be written, got: {error.strerror}; choose another path"
-        ) from None
-
-
-def _next_slot(path: Path, existing: bytes, model_id: int, slot_bytes: int) -> tuple[int, int]:
-    """Index and sequence number of the slot to write; StateError where `existing` is not a state file of this model."""
-    if len(existing) not in (0, 2 * slot_bytes):
-        raise StateError(
-            f"{path}: expected a state file of {2 * slot_bytes} bytes, got {len(existing)}; "
-            "it belongs to something else: choose another path"
-        )
-    slots = _slots(existing, slot_bytes)
-    if any(slot.model_id != model_id for slot in slots):
-        raise StateError(
-            f"{path}: expected a state of model {model_id:016x}, got {slots[-1].model_id:016x}; choose another path"
-        )
-    # A first save that was cut leaves no valid slot either, but nothing in the second one.
-    if not slots and any(existing[slot_bytes:]):
-        raise StateError(
-            f"{path}: expected a state file, got {len(existing)} bytes without a valid state; "
-            "choose another path, or delete the file if it is a damaged state"
-        )
-    return (1 - slots[-1].index, slots[-1].sequence + 1) if slots else (0, 1)
-
-
-def load(path: Path, model_id: int, payload_bytes: int) -> bytes:
-    """The newest valid payload of a state file.
-
-    Raises:
-        StateError: no such file, no valid slot, or a state of another model.
-    """
-    if not path.is_file():
-        raise StateError(f"{path}: expected a state file, found none; save one first, or start without a state")
-    raw = path.read_bytes()
-    slots = _slots(raw, HEADER_BYTES + payload_bytes) or [slot for slot in [decode(0, raw)] if slot]
-    if not slots:
-        raise StateError(
-            f"{path}: expected a valid state, got {len(raw)} bytes with none; "
-            "delete the file to start from the factory model"
-        )
-    newest = slots[-1]
-    if newest.model_id != model_id:
-        raise StateError(
-            f"{path}: expected a state of model {model_id:016x}, got {newest.model_id:016x}; "
-            "use the model it was saved with"
-        )
-    return newest.payload
+        with suppress(OSError):  # a file system that syncs no folders
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

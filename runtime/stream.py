@@ -8,8 +8,9 @@ specification (an image network) reads one row as one image and is shown it for 
 from __future__ import annotations
 
 import math
+import warnings
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from edgesnn.errors import DataError
+from edgesnn.runtime import state as state_file
 from edgesnn.runtime.csv_table import LABEL, CsvTable, open_csv
 from edgesnn.runtime.model import Array, Model
 from edgesnn.runtime.session import Session
@@ -65,7 +67,8 @@ def csv_rows(lines: Iterable[str], channels: int, classes: Sequence[str], place:
         place: name of the source in error messages.
 
     Raises:
-        DataError: naming the line: no header, a wrong number of columns, text, NaN or infinity, an unknown label.
+        DataError: naming the line: no header, a wrong number of columns, text, a number that is not
+            finite in 32 bits, an unknown label.
     """
     table = CsvTable(lines, place)
     if len(table.channels) != channels:
@@ -163,7 +166,11 @@ def run(session: Session, rows: Iterable[Row]) -> Iterator[Decision]:
 
 
 def adapt(
-    session: Session, rows: Iterable[Row], state: str | Path | None = None, save_every: int = 0
+    session: Session,
+    rows: Iterable[Row],
+    state: str | Path | None = None,
+    save_every: int = 0,
+    warn: Callable[[str], object] = warnings.warn,
 ) -> Generator[Decision, None, None]:
     """Predict, then learn from the label of the frame's last row if there is one (prequential; Dawid 1984).
 
@@ -172,28 +179,42 @@ def adapt(
         rows: rows, of which some or all have labels.
         state: file to continue from if it exists and to save to at the end, also when the stream breaks off.
             Learned parameters are continued; membranes start at rest, for the rows before are not the rows of now.
+            It is checked before the first row, and no other process can adapt with it meanwhile.
         save_every: save after this many learning steps as well; 0 saves at the end alone.
+        warn: takes one line where the file has a damaged slot, or nothing but a first save that was cut.
 
     Raises:
         DataError: a bad row, or a stream that ends before its first frame.
-        StateError: the state file belongs to another model or holds no valid state.
+        StateError: the state file cannot be written, is not one of this model, or another process adapts with it.
     """
     if state is None:
         yield from _decide(session, rows, learn=True)
         return
     path = Path(state)
-    if path.exists():
-        session.load(path)
-        session.reset()
-    learned = 0
+    fresh = not path.exists()
+    with state_file.hold(path):
+        if not fresh:
+            _continue(session, path, warn)
+        learned = 0
+        try:
+            for decision in _decide(session, rows, learn=True):
+                yield decision
+                learned += decision.label is not None
+                if save_every and decision.label is not None and learned % save_every == 0:
+                    session.save(path)
+        finally:
+            session.save(path)
+
+
+def _continue(session: Session, path: Path, warn: Callable[[str], object]) -> None:
+    """Load what was learned; a file in which nothing was saved so far leaves the factory model."""
     try:
-        for decision in _decide(session, rows, learn=True):
-            yield decision
-            learned += decision.label is not None
-            if save_every and decision.label is not None and learned % save_every == 0:
-                session.save(path)
-    finally:
-        session.save(path)
+        notice = session.load(path)
+        session.reset()
+    except state_file.NoStateError as error:
+        notice = str(error)
+    if notice:
+        warn(notice)
 
 
 def _decide(session: Session, rows: Iterable[Row], learn: bool) -> Iterator[Decision]:

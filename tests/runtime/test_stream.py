@@ -23,6 +23,16 @@ def session() -> ToySession:
     return ToySession(make_model({"length": 3, "hop": 2, "channels": 2}, (6,)))
 
 
+def saved_bias(session: ToySession, path: Path) -> list[int]:
+    payload = state.load(path, session.model.model_id, session.model.snapshot_bytes).payload
+    return [int(value) for value in session.model.unpack(payload)["bias"]]
+
+
+def no_rows() -> Iterator[stream.Row]:
+    raise AssertionError("a row was read")
+    yield
+
+
 def read(text: str, channels: int = 2) -> list[stream.Row]:
     return list(stream.csv_rows(io.StringIO(text), channels, CLASSES))
 
@@ -49,6 +59,10 @@ def test_a_file_with_a_byte_order_mark_reads_the_same(tmp_path: Path) -> None:
         ("x,y\n1,2\n3,nan\n", "line 3", "finite number in column 'y'", "nan"),
         ("x,y\n1,-inf\n", "line 2", "finite number in column 'y'", "-inf"),
         ("x,y\n1,2\n3,4\nfive,6\n", "line 4", "a number in column 'x'", "'five'"),
+        ("x,y\n1,1e300\n", "line 2", "a 32-bit floating-point number in column 'y'", "1e300"),
+        ("x,y\n-3.5e38,1\n", "line 2", "a 32-bit floating-point number in column 'x'", "-3.5e38"),
+        ("x,y\n1,1_0\n", "line 2", "a number in column 'y'", "'1_0'"),
+        ("x,y\n1,\u0661\n", "line 2", "a number in column 'y'", "'\u0661'"),
         ("x,y\n1,\n", "line 2", "a number in column 'y'", "''"),
         ("x,y,label\n1,2,3\n", "line 2", "label 0 to 2", "'3'"),
         ("x,y,label\n1,2,-1\n", "line 2", "label 0 to 2", "'-1'"),
@@ -153,23 +167,66 @@ def test_what_was_learned_before_a_stream_broke_off_is_saved(
     next(steps)
     with contextlib.suppress(DataError):
         stop(steps)
-    assert session.model.unpack(state.load(tmp_path / "s", session.model.model_id, 16))["bias"].tolist() == [0, 1000, 0]
+    assert saved_bias(session, tmp_path / "s") == [0, 1000, 0]
 
 
 def test_save_every_saves_while_the_stream_goes_on(session: ToySession, tmp_path: Path) -> None:
     steps = stream.adapt(session, stream.array_rows(np.zeros((9, 2)), [1] * 9), tmp_path / "s", save_every=2)
     next(steps), next(steps)
-    assert not (tmp_path / "s").exists()
+    assert (tmp_path / "s").read_bytes() == b""
     next(steps)
-    assert session.model.unpack(state.load(tmp_path / "s", session.model.model_id, 16))["bias"].tolist() == [0, 2000, 0]
+    assert saved_bias(session, tmp_path / "s") == [0, 2000, 0]
     steps.close()
 
 
-def test_a_state_file_of_something_else_is_refused_and_kept(session: ToySession, tmp_path: Path) -> None:
+def test_a_state_file_of_something_else_is_refused_before_the_first_row_and_kept(
+    session: ToySession, tmp_path: Path
+) -> None:
     (tmp_path / "s").write_bytes(b"precious")
-    with pytest.raises(StateError):
-        list(stream.adapt(session, stream.array_rows(np.zeros((3, 2))), tmp_path / "s"))
+    with pytest.raises(StateError, match="choose another path"):
+        list(stream.adapt(session, no_rows(), tmp_path / "s"))
     assert (tmp_path / "s").read_bytes() == b"precious"
+
+
+@pytest.mark.parametrize("place", ["none/s", ".", "file/s"])
+def test_a_path_that_takes_no_state_is_refused_before_the_first_row(
+    session: ToySession, tmp_path: Path, place: str
+) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StateError, match="choose another path"):
+        list(stream.adapt(session, no_rows(), tmp_path / place))
+
+
+def test_the_state_file_is_held_until_the_stream_ends(session: ToySession, tmp_path: Path) -> None:
+    steps = stream.adapt(session, stream.array_rows(np.zeros((9, 2)), [1] * 9), tmp_path / "s")
+    next(steps)
+    with pytest.raises(StateError, match="another process"):
+        list(stream.adapt(session, no_rows(), tmp_path / "s"))
+    steps.close()
+    assert saved_bias(session, tmp_path / "s") == [0, 1000, 0]
+    assert list(stream.adapt(session, stream.array_rows(np.zeros((3, 2))), tmp_path / "s"))
+
+
+@pytest.mark.parametrize("content", [b"", bytes(2 * (state.HEADER_BYTES + 16))])
+def test_after_a_first_save_that_was_cut_the_factory_model_goes_on(
+    session: ToySession, tmp_path: Path, content: bytes
+) -> None:
+    (tmp_path / "s").write_bytes(content)
+    lines: list[str] = []
+    list(stream.adapt(session, stream.array_rows(np.zeros((3, 2)), [1] * 3), tmp_path / "s", warn=lines.append))
+    assert len(lines) == 1
+    assert "factory model" in lines[0]
+    assert saved_bias(session, tmp_path / "s") == [0, 1000, 0]
+
+
+def test_a_damaged_slot_is_told(session: ToySession, tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    for _ in range(2):
+        list(stream.adapt(session, stream.array_rows(np.zeros((3, 2)), [1] * 3), path))
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.warns(UserWarning, match="slot 1 is damaged"):
+        list(stream.adapt(session, stream.array_rows(np.zeros((3, 2))), path))
+    assert saved_bias(session, path) == [0, 1000, 0]
 
 
 @pytest.mark.parametrize("count", [0, 2])
