@@ -8,14 +8,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from edgesnn import boards, export, quantize, rules, runs
+from edgesnn import export, quantize, rules, runs
 from edgesnn.data import Dataset
-from edgesnn.demo import figures
+from edgesnn.demo import figures, needs
 from edgesnn.demo.protocol import Outcome, meet, users
 from edgesnn.errors import ConfigError
 from edgesnn.evaluation import evaluate
@@ -61,7 +60,7 @@ def run(
     """
     if model not in PRESETS:
         raise ConfigError(f"model: expected one of {', '.join(PRESETS)}, got {model!r}; choose one of them")
-    boards.load(board)  # an unknown one is told now, not after the training
+    needs.check(board, Path(out))
     console, folder, started = Console(), Path(out), time.monotonic()
     config = runs.preset(PRESETS[model])
     if quick:
@@ -86,7 +85,6 @@ def run(
 
 def _make(console: Console, config: RunConfig, folder: Path) -> Network:
     """Train, quantize, export; measure each form on the test people."""
-    torch.set_num_threads(1)  # matrices this small lose more to waiting threads than they gain
     with _stage(console, f"train {config.model.kind} {config.model.sizes} on people 1 to 8"):
         trained = runs.train(config, folder / "run")
     with _stage(console, "quantize, with the quantization in the loop"):

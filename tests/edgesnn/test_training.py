@@ -1,5 +1,7 @@
 """`fit`: seeds, checkpoints that go on to the same numbers, early stop, errors; `evaluate` and `score`."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -171,6 +173,36 @@ def test_a_truncated_checkpoint_is_one_line(data, tmp_path):
     file.write_bytes(file.read_bytes()[:-100])
     with pytest.raises(TrainingError, match="damaged"):
         es.fit(network(), data, checkpoint=file, resume=True, **{**SETTINGS, "epochs": 1})
+
+
+class Counting(es.rules.SLTT):
+    """SLTT that notes how many threads it has."""
+
+    def backward(self, net, x, y, generator):
+        self.threads = torch.get_num_threads()
+        return super().backward(net, x, y, generator)
+
+
+@pytest.mark.parametrize(
+    ("net", "expected"),
+    [
+        (network(), 1),
+        (es.models.mlp(64, [2**13], 10, es.EMPF()), 2),
+        (es.models.convnet((1, 8, 8), [2], 10, es.EMPF()), 2),
+    ],
+)
+def test_small_matrices_train_on_one_thread_and_the_setting_comes_back(data, net, expected):
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        rule = Counting(1)
+        es.fit(net, replace(data, train=data.validation), rule, epochs=1, steps=1, progress=False)
+        assert (rule.threads, torch.get_num_threads()) == (expected, 2)
+        with pytest.raises(KeyboardInterrupt):
+            es.fit(network(), data, Stopping(1, 1), **SETTINGS)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_bad_settings_are_one_line(data):
