@@ -18,13 +18,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edgesnn import checkpoint as files
 from edgesnn import data as datasets
-from edgesnn import models, rules
+from edgesnn import folders, models, rules
 from edgesnn.data import Dataset
-from edgesnn.errors import ConfigError
+from edgesnn.errors import ConfigError, TrainingError
 from edgesnn.models import Network
 from edgesnn.training import History, fit
 
 CONFIG, MODEL, HISTORY, CHECKPOINT = "config.toml", "model.safetensors", "history.json", "checkpoint.safetensors"
+#: Leak of the readout by default. A stream never ends: what is decided must be forgotten, and 0.93 was chosen for the
+#: watch stream by cross-validation. An image is one window of a few steps, all of which count.
+STREAM_LEAK, IMAGE_LEAK = 0.93, 1.0
 
 
 class _Section(BaseModel):
@@ -38,18 +41,27 @@ class ModelConfig(_Section):
     sizes: list[int]  # mlp: hidden widths; convnet: channels
     neuron: dict[str, Any] = Field(default_factory=lambda: {"kind": "empf"})
     weights: Literal["binary", "float"] = "binary"
-    leak: float = 1.0
+    leak: float | None = Field(None, ge=0, le=1)  # of the readout; None: by the data, STREAM_LEAK or IMAGE_LEAK
+
+
+class StreamConfig(_Section):
+    """How a CSV file is read: rows a second (None: not known), and rows of a frame and between frames."""
+
+    rate_hz: float | None = Field(None, gt=0, allow_inf_nan=False)
+    frame: int = Field(16, ge=1)
+    hop: int = Field(4, ge=1)
 
 
 class RunConfig(_Section):
     """Everything that decides the numbers of a run."""
 
-    data: str
+    data: str  # a name, or the absolute path of a CSV file
+    stream: StreamConfig | None = None  # of a CSV file
     model: ModelConfig
     rule: dict[str, Any] = Field(default_factory=lambda: {"kind": "sltt"})
-    epochs: int = 10
-    lr: float = 5e-3
-    batch_size: int = 64
+    epochs: int = Field(10, ge=1)
+    lr: float = Field(5e-3, gt=0)
+    batch_size: int = Field(64, ge=2)
     steps: int | None = None
     seed: int = 0
     patience: int | None = None
@@ -72,7 +84,7 @@ def preset(name: str) -> RunConfig:
     folder = resources.files("edgesnn") / "presets"
     names = sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
     if name not in names:
-        raise ConfigError(f"preset: expected one of {names}, got '{name}'")
+        raise ConfigError(f"preset: expected {', '.join(names)} or a file that ends in .toml, got '{name}'; choose one")
     return parse_config((folder / f"{name}.toml").read_text(encoding="utf-8"), f"preset {name}")
 
 
@@ -87,12 +99,25 @@ def read_config(path: Path) -> RunConfig:
     return parse_config(text, str(path))
 
 
+def read_run_config(folder: Path) -> RunConfig:
+    """The configuration of a run folder."""
+    if not (folder / CONFIG).is_file():
+        raise ConfigError(f"{folder}: expected a run folder written by edgesnn train, found no {CONFIG} there")
+    return read_config(folder / CONFIG)
+
+
 def parse_config(text: str, place: str) -> RunConfig:
     """`read_config` from text; `place` names it in errors."""
     try:
-        return RunConfig.model_validate(tomllib.loads(text))
+        return validated(tomllib.loads(text), place)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{place}: not valid TOML: {error}") from None
+
+
+def validated(values: dict[str, Any], place: str) -> RunConfig:
+    """A configuration from its values; ConfigError names the place and the first key that is wrong."""
+    try:
+        return RunConfig.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
@@ -112,23 +137,43 @@ def build_network(config: RunConfig, data: Dataset) -> Network:
         for side in data.input_shape:
             size *= side
         sized = {"inputs": size, "hidden": model.sizes}
+    leak = model.leak
+    if leak is None:
+        leak = IMAGE_LEAK if data.frame is None else STREAM_LEAK
     common = {"classes": len(data.classes), "neuron": model.neuron, "weights": model.weights}
-    return models.build({"model": model.kind, **sized, **common, "seed": config.seed, "leak": model.leak})
+    return models.build({"model": model.kind, **sized, **common, "seed": config.seed, "leak": leak})
 
 
 def load_data(config: RunConfig) -> Dataset:
-    data = datasets.load(config.data)
+    """The data of a configuration; ConfigError for a [stream] of data that is not a CSV file."""
+    stream = config.stream
+    if stream is None:
+        data = datasets.load(config.data)
+    elif Path(config.data).suffix == ".csv":
+        data = datasets.from_csv(Path(config.data), stream.frame, stream.hop, stream.rate_hz)
+    else:
+        raise ConfigError(
+            f"stream: rate, frame and hop are those of a CSV file, got data '{config.data}'; leave them out"
+        )
     return data.merged() if config.merge_validation else data
 
 
 def train(config: RunConfig, out: str | Path, resume: bool = False, progress: bool = True) -> Run:
-    """Trains as configured and writes the run folder; with `resume`, goes on from the folder's checkpoint."""
-    folder = Path(out)
+    """Trains as configured and writes the run folder; with `resume`, goes on from the folder's checkpoint.
+
+    A refused checkpoint leaves the folder as it was. A training from the start removes what an earlier one left there,
+    so that an interrupted run never holds another one's weights.
+    """
+    folder = folders.make(out)
+    if Path(config.data).suffix == ".csv":
+        config = config.model_copy(update={"data": str(Path(config.data).resolve())})  # for use from another folder
     data = load_data(config)
     net = build_network(config, data)
     rule = rules.build(config.rule)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_config(folder / CONFIG, config)
+    if not resume:
+        for name in (MODEL, HISTORY, CHECKPOINT):
+            (folder / name).unlink(missing_ok=True)
+        write_config(folder / CONFIG, config)
     history = fit(
         net,
         data,
@@ -150,7 +195,7 @@ def train(config: RunConfig, out: str | Path, resume: bool = False, progress: bo
 
 def save_run(run: Run, folder: Path) -> None:
     """Writes config.toml, model.safetensors and history.json."""
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = folders.make(folder)
     write_config(folder / CONFIG, run.config)
     metadata = {
         "config": run.net.config,
@@ -174,7 +219,11 @@ def _build(config: dict[str, Any]) -> Network:
 def load_run(folder: str | Path) -> Run:
     """The run that `train` or `edgesnn quantize` wrote; ConfigError or TrainingError for a folder that is not one."""
     folder = Path(folder)
-    config = read_config(folder / CONFIG)
+    config = read_run_config(folder)
+    if not (folder / MODEL).is_file() and (folder / CHECKPOINT).is_file():
+        raise TrainingError(
+            f"{folder}: expected a finished run, got one that was interrupted; run `edgesnn train --resume -o {folder}`"
+        )
     data = load_data(config)
     tensors, metadata = files.read(folder / MODEL)
     net = _build(metadata["config"])

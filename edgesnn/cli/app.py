@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
+from edgesnn import __version__
 from edgesnn.cli import bench, boards, demo, deploy, inspect, streams, training
 from edgesnn.errors import EdgesnnError
 
@@ -29,7 +31,6 @@ EXTRAS = {
 app = typer.Typer(
     name="edgesnn",
     help="Train spiking networks online, quantize them to integers, export them, and let them learn on the device.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
@@ -48,10 +49,29 @@ for command in (
     app.command()(command)
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"edgesnn {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _without_command(
+    context: typer.Context,
+    version: Annotated[  # noqa: ARG001  # its callback has printed it
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
 def main() -> None:
     """Run the command line: a mistake of the user is one line on stderr and status 2, a bug keeps its traceback."""
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
+    except typer.TyperException as error:
+        _fail(f"{error.format_message().rstrip('.')}; see edgesnn --help")
     except EdgesnnError as error:
         _fail(str(error))
     except ModuleNotFoundError as error:

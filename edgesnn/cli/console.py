@@ -27,6 +27,11 @@ def print_figures(figures: Mapping[str, float], title: str) -> None:
     out.print(table(("figure", "value"), ((key, number(value)) for key, value in figures.items()), title, numbers=1))
 
 
+def print_next(text: str) -> None:
+    """Print a line that ends with a command to copy: never wrapped, and as it is."""
+    out.print(text, soft_wrap=True, markup=False, highlight=False)
+
+
 def number(value: float) -> str:
     """12345 -> "12,345"; 0.8931234 -> "0.8931"."""
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.4g}"

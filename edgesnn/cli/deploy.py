@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from edgesnn.cli.console import out, size, table
+from edgesnn.cli.console import out, print_next, size, table
 
 
 class Format(StrEnum):
@@ -38,8 +38,9 @@ def export(
 ) -> None:
     """Export integer ONNX graphs and, where asked for, compiled libraries or a C package that fits a board."""
     from edgesnn import export as exporter
-    from edgesnn import runs
+    from edgesnn import folders, runs
 
+    folders.make(folder)
     source = runs.load_run(run)
     scope = None if learn is Scope.NONE else learn.value
     rule = ":".join(str(part) for part in source.config.rule.values())  # as `--rule` of train takes it: sltt:4
@@ -50,4 +51,4 @@ def export(
         exporter.c(folder, board=board)
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     out.print(table(("file", "size"), ((str(p.relative_to(folder)), size(p.stat().st_size)) for p in files), numbers=1))
-    out.print(f"wrote {folder}; next: edgesnn verify {folder}")
+    print_next(f"wrote {folder}; next: edgesnn verify {folder}")

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgesnn.errors import ConfigError
+
 if TYPE_CHECKING:
     from edgesnn.runtime.model import Model
     from edgesnn.runtime.session import Session
@@ -50,6 +52,8 @@ def adapt(
     """Predict, then learn from the label of each frame that has one; one JSON object a decision."""
     from edgesnn.runtime import stream
 
+    if save_every and state is None:
+        raise ConfigError("--save-every: expected a file to save to, got none; add --state FILE")
     with (
         _open(directory, backend, board) as session,
         closing(stream.adapt(session, _rows(source, session.model), state, save_every)) as decisions,
@@ -60,6 +64,8 @@ def adapt(
 def _open(directory: Path, backend: str, board: str | None) -> Session:
     from edgesnn import runtime
 
+    if board and backend != "board":
+        raise ConfigError(f"--board: expected the backend `board`, got {backend!r}; add --backend board")
     return runtime.open(directory, backend=backend, **({"board": board} if board else {}))
 
 

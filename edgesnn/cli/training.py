@@ -9,14 +9,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgesnn.cli.console import out, print_figures, table
+from edgesnn.cli.console import number, out, print_figures, print_next, table
 from edgesnn.errors import ConfigError
 
 if TYPE_CHECKING:
+    from edgesnn.data import Dataset
+    from edgesnn.models import Network
     from edgesnn.runs import RunConfig
 
 #: Layer sizes where `--model` is given without `--sizes`.
 SIZES = {"mlp": "128,128", "convnet": "16,32,32"}
+#: Key of the section [stream] -> flag.
+STREAM_FLAGS = {"rate_hz": "--rate", "frame": "--frame", "hop": "--hop"}
+#: The figure that says what a stream without an end will see.
+CONTINUOUS = "on a stream that never resets"
 
 
 def train(
@@ -29,6 +35,22 @@ def train(
     ] = None,
     rule: Annotated[str | None, typer.Option(metavar="R", help="Learning rule: bptt, sltt, or sltt:K.")] = None,
     sizes: Annotated[str | None, typer.Option(metavar="N,N", help="Widths or channels of --model.")] = None,
+    leak: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            metavar="L",
+            help="What the readout keeps each step; 0.93 for streams, 1 for images if not given.",
+        ),
+    ] = None,
+    rate: Annotated[float | None, typer.Option(metavar="HZ", help="Rows a second of a CSV file.")] = None,
+    frame: Annotated[
+        int | None, typer.Option(min=1, metavar="ROWS", help="Rows of a frame of a CSV file; 16 if not given.")
+    ] = None,
+    hop: Annotated[
+        int | None, typer.Option(min=1, metavar="ROWS", help="Rows from frame to frame of a CSV file; 4 if not given.")
+    ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the configuration's.")] = None,
     seed: Annotated[int | None, typer.Option(help="Instead of the configuration's.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run folder's checkpoint.")] = False,
@@ -37,15 +59,27 @@ def train(
     """Train a spiking network and write a run folder."""
     from edgesnn import runs
 
-    settings = _from_flags(model, data, rule, sizes) if config is None else _from_file(config, model, data, rule, sizes)
-    given = {key: value for key, value in (("epochs", epochs), ("seed", seed)) if value is not None}
-    run = runs.train(settings.model_copy(update=given), folder, resume=resume)
+    flags = {"--model": model, "--data": data, "--rule": rule, "--sizes": sizes, "--leak": leak}
+    flags |= {"--rate": rate, "--frame": frame, "--hop": hop}
+    given = {flag: value for flag, value in flags.items() if value is not None}
+    settings = _settings(config, given, folder, resume)
+    changes = {key: value for key, value in (("epochs", epochs), ("seed", seed)) if value is not None}
+    run = runs.train(settings.model_copy(update=changes), folder, resume=resume)
     validation = [epoch.validation for epoch in run.history.epochs if epoch.validation is not None]
     figures = {"epochs": len(run.history.epochs), "seconds": run.history.seconds}
     if validation:
         figures["best validation accuracy"] = max(validation)
-    print_figures(figures, f"trained {settings.model.kind} on {settings.data}")
-    out.print(f"wrote {folder}; next: edgesnn quantize {folder}")
+    print_figures(figures | _continuous(run.net, run.data), f"trained {settings.model.kind} on {settings.data}")
+    print_next(f"wrote {folder}; next: edgesnn quantize {folder}")
+
+
+def _continuous(net: Network, data: Dataset) -> dict[str, float]:
+    """How well the network does what it is for: the recordings of the validation split as one stream, never reset."""
+    from edgesnn.evaluation import evaluate
+
+    if data.frame is None or not len(data.validation):
+        return {}
+    return {CONTINUOUS: evaluate(net, data, "validation", continuous=True).accuracy}
 
 
 def quantize(
@@ -57,17 +91,17 @@ def quantize(
     ] = None,
 ) -> None:
     """Quantize weights and spikes of a trained network, and tell what it cost."""
+    from edgesnn import folders, rules, runs
     from edgesnn import quantize as quantized
-    from edgesnn import rules, runs
 
     source = runs.load_run(run)
+    target = folders.make(folder or run.with_name(f"{run.name}-quantized"))
     flags = {key: value for key, value in (("weights", weights), ("spikes", spikes)) if value is not None}
     settings: dict[str, Any] = {**(source.config.quantization or {}), **flags}
     unknown = settings.keys() - inspect.signature(quantized).parameters.keys()
     if unknown:
         raise ConfigError(f"{run}: [quantization] has {', '.join(sorted(unknown))}, which nothing reads; remove it")
     net = quantized(source.net, calibrate=source.data, rule=rules.build(source.config.rule), progress=True, **settings)
-    target = folder or run.with_name(f"{run.name}-quantized")
     config = source.config.model_copy(update={"quantization": settings})
     runs.save_run(replace(source, net=net, config=config), target)
     if net.report is not None:
@@ -77,44 +111,51 @@ def quantize(
             ("calibrated", report.accuracy_calibrated),
             ("tuned", report.accuracy_tuned),
         )
-        print_figures({name: value for name, value in stages if value is not None}, "validation accuracy")
-        rows = [[str(value) for value in _flat(layer)] for layer in report.to_json()["layers"]]
-        if rows:
-            out.print(table(report.to_json()["layers"][0], rows, "spikes by layer", numbers=len(rows[0]) - 1))
-    out.print(f"wrote {target}; next: edgesnn export {target} -o out/model")
+        measured = {name: value for name, value in stages if value is not None}
+        if measured:
+            print_figures(measured | _continuous(net, source.data), "validation accuracy")
+        layers = report.to_json()["layers"]
+        if layers:
+            rows = ([v if isinstance(v, str) else number(v) for v in layer.values()] for layer in layers)
+            out.print(table(layers[0], rows, "spikes by layer", numbers=len(layers[0]) - 1))
+    print_next(f"wrote {target}; next: edgesnn export {target} -o out/model")
 
 
-def _flat(layer: dict[str, Any]) -> list[str]:
-    return [f"{value:.3g}" if isinstance(value, float) else str(value) for value in layer.values()]
-
-
-def _from_file(config: str, *flags: str | None) -> RunConfig:
+def _settings(config: str | None, flags: dict[str, Any], folder: Path, resume: bool) -> RunConfig:
+    """From CONFIG, or from flags by name, or, to go on, from the run folder."""
     from edgesnn import runs
 
-    if any(flag is not None for flag in flags):
-        raise ConfigError(
-            "train: expected either CONFIG or --model, --data, --rule and --sizes, got both; leave one out"
-        )
+    if config is None:
+        return _from_flags(flags) if flags or not resume else runs.read_run_config(folder)
+    if flags:
+        raise ConfigError(f"train: expected either CONFIG or flags, got both; leave out {', '.join(flags)} or CONFIG")
     is_file = config.endswith(".toml") or "/" in config
     return runs.read_config(Path(config)) if is_file else runs.preset(config)
 
 
-def _from_flags(model: str | None, data: str | None, rule: str | None, sizes: str | None) -> RunConfig:
+def _from_flags(flags: dict[str, Any]) -> RunConfig:
     from edgesnn import runs
 
-    if model is None or data is None or rule is None:
+    missing = [flag for flag in ("--model", "--data", "--rule") if flag not in flags]
+    if missing:
         raise ConfigError(
-            "train: expected CONFIG, or all of --model, --data and --rule, got less; see edgesnn train --help"
+            f"train: expected CONFIG, or all of --model, --data and --rule, got no {', '.join(missing)}; "
+            "see edgesnn train --help"
         )
+    model = flags["--model"]
     if model not in SIZES:
         raise ConfigError(f"--model: expected one of {', '.join(SIZES)}, got {model!r}; choose one of them")
-    kind, _, steps = rule.partition(":")
-    return runs.RunConfig.model_validate(
+    sizes = _numbers("--sizes", flags.get("--sizes", SIZES[model]))
+    kind, _, steps = flags["--rule"].partition(":")
+    stream = {key: flags[flag] for key, flag in STREAM_FLAGS.items() if flag in flags}
+    return runs.validated(
         {
-            "data": data,
-            "model": {"kind": model, "sizes": _numbers("--sizes", sizes or SIZES[model])},
+            "data": flags["--data"],
+            "stream": stream or None,
+            "model": {"kind": model, "sizes": sizes, "leak": flags.get("--leak")},
             "rule": {"kind": kind} | ({"k": _numbers("--rule", steps)[0]} if steps else {}),
-        }
+        },
+        "train",
     )
 
 

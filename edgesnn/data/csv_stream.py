@@ -71,7 +71,11 @@ def from_csv(path: Path, frame_length: int = 16, hop: int = 4, rate_hz: float | 
                 parts[part].append(Recording(id=i, rows=stream.rows[low:high], label=label))
     for part, recordings in parts.items():
         if not recordings:
-            raise DataError(f"{path}: no recording is long enough for a {part} part of {frame.length} rows")
+            longest = max(np.diff([0, *edges, len(stream.labels)])[stream.labels[[0, *edges]] != UNLABELLED])
+            raise DataError(
+                f"{path}: a {part} part of {frame.length} rows needs {5 * frame.length} rows of one label in a row, "
+                f"got at most {longest}; record longer"
+            )
     mean, std = row_statistics(parts["train"])
     return Dataset(
         name=path.stem,

@@ -108,7 +108,10 @@ def rebuild(config: dict[str, Any]) -> QuantizedNetwork:
 def check_calibrated(qnet: Network) -> None:
     """Raises QuantizationError for a network that is not quantized, or whose ranges were never calibrated."""
     if "quantization" not in qnet.config:
-        raise QuantizationError("network: expected a quantized network, got a float one; call edgesnn.quantize first")
+        raise QuantizationError(
+            "network: expected a quantized network, got a float one; "
+            "run `edgesnn quantize RUN`, or call edgesnn.quantize, first"
+        )
     for name, layer in qnet.layers.items():
         if isinstance(layer, QuantInput | QuantEMPF) and not layer.calibrated:
             raise QuantizationError(

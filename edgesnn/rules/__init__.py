@@ -19,7 +19,7 @@ def build(config: dict[str, Any]) -> Rule:
     kind = arguments.pop("kind", None)
     kinds: dict[str, type[Rule]] = {"bptt": BPTT, "sltt": SLTT}
     if kind not in kinds:
-        raise ConfigError(f"rule kind: expected one of {sorted(kinds)}, got {kind!r}")
+        raise ConfigError(f"rule: expected one of {', '.join(sorted(kinds))}, got {kind!r}; choose one, such as sltt:4")
     try:
         return kinds[kind](**arguments)
     except TypeError as error:

@@ -57,6 +57,68 @@ def test_input_and_classes_come_from_the_data():
     assert (net.input_shape, net.classes) == ((1, 8, 8), 10)
 
 
+def labelled_csv(path, rows=100):
+    lines = (f"{i % 7},{label},{label}" for label in (0, 1, 0, 1) for i in range(rows))
+    path.write_text("\n".join(["ax,ay,label", *lines]) + "\n")
+    return path
+
+
+def test_by_default_a_stream_is_forgotten_and_an_image_is_not(tmp_path):
+    def leak(data, given):
+        model = ModelConfig(kind="mlp", sizes=[4], leak=given)
+        config = CONFIG.model_copy(update={"data": str(data), "model": model})
+        return runs.build_network(config, runs.load_data(config)).config["leak"]
+
+    stream = labelled_csv(tmp_path / "s.csv")
+    assert [leak(stream, None), leak("digits", None)] == [0.93, 1.0]
+    assert [leak(stream, 1.0), leak("digits", 0.5)] == [1.0, 0.5]
+
+
+def test_a_csv_run_loads_from_another_folder_with_its_rate_and_frames(tmp_path, monkeypatch):
+    labelled_csv(tmp_path / "s.csv")
+    (tmp_path / "elsewhere").mkdir()
+    stream = runs.StreamConfig(rate_hz=25.0, frame=8, hop=2)
+    monkeypatch.chdir(tmp_path)
+    changes = {"data": "s.csv", "stream": stream, "epochs": 1, "steps": 4}
+    runs.train(CONFIG.model_copy(update=changes), tmp_path / "run", progress=False)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    data = runs.load_run("../run").data
+    assert (data.rate_hz, data.frame.length, data.frame.hop) == (25.0, 8, 2)
+
+
+def test_frames_of_data_that_is_no_csv_are_refused():
+    with pytest.raises(ConfigError, match="those of a CSV file"):
+        runs.load_data(CONFIG.model_copy(update={"stream": runs.StreamConfig(hop=2)}))
+
+
+def test_a_refused_resume_leaves_the_run_as_it_was(tmp_path):
+    runs.train(CONFIG, tmp_path, progress=False)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(TrainingError, match="setting 'lr'"):
+        runs.train(CONFIG.model_copy(update={"lr": 0.5}), tmp_path, resume=True, progress=False)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_resume_without_a_checkpoint_says_so(tmp_path):
+    with pytest.raises(TrainingError, match="none found; leave out --resume"):
+        runs.train(CONFIG, tmp_path, resume=True, progress=False)
+
+
+def test_an_interrupted_run_is_not_that_of_an_earlier_training(tmp_path, monkeypatch):
+    runs.train(CONFIG, tmp_path, progress=False)
+    (tmp_path / "checkpoint.safetensors").rename(tmp_path / "kept")
+
+    def interrupted(*_, checkpoint, **__):
+        (tmp_path / "kept").rename(checkpoint)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runs, "fit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        runs.train(CONFIG, tmp_path, progress=False)
+    with pytest.raises(TrainingError, match=r"interrupted; run `edgesnn train --resume -o"):
+        runs.load_run(tmp_path)
+
+
 def test_merged_validation():
     config = CONFIG.model_copy(update={"merge_validation": True})
     assert len(runs.load_data(config).train) == 1397
@@ -83,6 +145,8 @@ def test_an_unknown_preset_names_the_others():
         ("data = 'digits'", "'model': Field required"),
         ("data = 'digits'\n[model]\nkind = 'rnn'\nsizes = [3]", "'model.kind'"),
         ("data = 'digits'\nepochs = 'ten'\n[model]\nkind = 'mlp'\nsizes = [3]", "'epochs'"),
+        ("data = 'digits'\nepochs = 0\n[model]\nkind = 'mlp'\nsizes = [3]", "'epochs'"),
+        ("data = 'digits'\n[model]\nkind = 'mlp'\nsizes = [3]\nleak = 1.5", "'model.leak'"),
         ("data = 'digits'\nepoch = 3\n[model]\nkind = 'mlp'\nsizes = [3]", "'epoch': Extra inputs"),
     ],
 )
@@ -97,7 +161,7 @@ def test_a_wrong_config_is_one_line(tmp_path, text, words):
 
 
 def test_a_folder_that_is_no_run_is_one_line(tmp_path):
-    with pytest.raises(ConfigError, match="cannot be read"):
+    with pytest.raises(ConfigError, match="expected a run folder written by edgesnn train"):
         runs.load_run(tmp_path)
     runs.write_config(tmp_path / "config.toml", CONFIG)
     with pytest.raises(TrainingError, match=r"model\.safetensors"):

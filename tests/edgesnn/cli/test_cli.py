@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from toy import ToySession, make_model
 
-from edgesnn import bench, runtime
-from edgesnn.cli import main
+from edgesnn import __version__, bench, runtime
+from edgesnn.cli import console, main
 from edgesnn.errors import EdgesnnError
 
 STREAM = "label,x,y\n" + "walk,0,0\n" * 5
@@ -87,7 +87,21 @@ def test_boards_lists_them_and_shows_one(edgesnn: Command) -> None:
         ("train", "--model", "mlp", "--data", "digits", "--rule", "sltt", "--sizes", "8,x"),
         ("train", "watch-empf", "--model", "mlp"),
         ("quantize", "no/such/run"),
-        ("export", "no/such/run", "-o", "out"),
+        ("quantize", "no/such/run", "-o", "/dev/null"),
+        ("train", "watch-empf", "-o", "/dev/null"),
+        ("train", "watch-empf", "-o", "/proc/x"),
+        ("train", "watch-empf", "--hop", "2"),
+        ("train", "--resume", "-o", "no/such/run"),
+        ("train", "--model", "mlp", "--data", "digits", "--rule", "sltt", "--rate", "50"),
+        ("train", "--model", "mlp", "--data", "x.csv", "--rule", "sltt", "--rate", "0"),
+        ("train", "--epochs", "0"),
+        ("train", "--no-such-option"),
+        ("train", "a.toml", "b.toml"),
+        ("export",),
+        ("export", "run", "-o", "/dev/null"),
+        ("no-such-command",),
+        ("adapt", "model", "--save-every", "5"),
+        ("run", "model", "--board", "mps2-an386"),
     ],
 )
 def test_a_mistake_is_one_line_and_status_two(edgesnn: Command, arguments: tuple[str, ...]) -> None:
@@ -96,6 +110,35 @@ def test_a_mistake_is_one_line_and_status_two(edgesnn: Command, arguments: tuple
     assert outcome.err.count("\n") == 1
     assert outcome.err.startswith("edgesnn: ")
     assert "Traceback" not in outcome.err
+
+
+def test_version(edgesnn: Command) -> None:
+    outcome = edgesnn("--version")
+    assert (outcome.status, outcome.out) == (0, f"edgesnn {__version__}\n")
+
+
+def test_without_a_command_the_help_is_shown(edgesnn: Command) -> None:
+    outcome = edgesnn()
+    assert outcome.status == 0
+    assert "quantize" in outcome.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("adapt", "model", "--save-every", "5"), "add --state"),
+        (("run", "model", "--board", "mps2-an386"), "add --backend board"),
+        (("train", "watch-empf", "--leak", "0.9"), "leave out --leak"),
+        (("train", "no-such-preset"), "mnist-empf, watch-empf, watch-sltt"),
+    ],
+)
+def test_a_mistake_names_the_way_out(edgesnn: Command, arguments: tuple[str, ...], words: str) -> None:
+    assert words in edgesnn(*arguments).err
+
+
+def test_a_command_to_copy_stays_on_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    console.print_next("next: " + "edgesnn [x] " * 30)
+    assert capsys.readouterr().out.count("\n") == 1
 
 
 def test_a_message_of_several_lines_becomes_one(edgesnn: Command, monkeypatch: pytest.MonkeyPatch) -> None:

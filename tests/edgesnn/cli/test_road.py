@@ -88,6 +88,20 @@ def test_a_setting_of_quantization_that_nothing_reads_is_refused(edgesnn: Comman
     assert "wieghts" in outcome.err
 
 
+def test_a_stream_of_ones_own_is_judged_as_a_stream(edgesnn: Command, tmp_path: Path) -> None:
+    rows = [f"{np.sin(i / (2 + 5 * label)):.3f},{label}" for label in (0, 1) * 3 for i in range(120)]
+    (tmp_path / "s.csv").write_text("\n".join(["a,label", *rows]) + "\n")
+    flags = ("--model", "mlp", "--data", tmp_path / "s.csv", "--rule", "sltt:1", "--sizes", "8", "--epochs", "1")
+    trained = edgesnn("train", *flags, "--rate", "25", "--frame", "8", "--hop", "2", "-o", tmp_path / "run")
+    assert trained.err.count("Traceback") == 0
+    assert "on a stream that never resets" in trained.out
+    assert edgesnn("train", "--resume", "-o", tmp_path / "run").status == 0
+    assert "on a stream that never resets" in edgesnn("quantize", tmp_path / "run").out
+    edgesnn("export", tmp_path / "run-quantized", "-o", tmp_path / "model")
+    first = json.loads(edgesnn("run", tmp_path / "model", "--source", tmp_path / "s.csv").out.splitlines()[0])
+    assert first["seconds"] == 7 / 25
+
+
 def test_verify_finds_every_backend_equal(edgesnn: Command, model: Path) -> None:
     outcome = edgesnn("verify", model, "--backends", "ort")
     assert outcome.status == 0

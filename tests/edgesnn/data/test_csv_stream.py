@@ -79,7 +79,11 @@ def test_a_stream_becomes_recordings_split_in_time(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("lengths", "words"), [([("run", 100)], "at least 2 classes"), ([("run", 60), ("walk", 70)], "long enough")]
+    ("lengths", "words"),
+    [
+        ([("run", 100)], "at least 2 classes"),
+        ([("run", 60), ("walk", 70), ("", 99)], "needs 80 rows of one label in a row, got at most 70"),
+    ],
 )
 def test_a_stream_that_cannot_train_is_refused(tmp_path, lengths, words):
     with pytest.raises(DataError, match=words):
