@@ -13,6 +13,7 @@ export OMP_NUM_THREADS ?= 1
 install: $(STAMP) emulator
 
 $(STAMP): pyproject.toml setup.py constraints.txt
+	@echo "installing into $(VENV) (a few minutes) ..."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt \
 		--editable '.[train,tvm,mcu,data,dev]'

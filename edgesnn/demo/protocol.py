@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgesnn.data.dataset import Dataset, Recording, frames
+from edgesnn.errors import DataError
 from edgesnn.runtime import Model, Session
 
 LEARN_UNTIL, CHECK_UNTIL = 0.15, 0.20
@@ -76,7 +77,11 @@ def _no_tick(_steps: int) -> None:
 
 
 def users(model: Model, data: Dataset, recordings: Sequence[Recording]) -> list[User]:
-    """Recordings by person, in the order of their ids, quantized for `model`."""
+    """Recordings by person, in the order of their ids, quantized for `model`.
+
+    Raises:
+        DataError: all recordings of a person are so short that nothing is left to learn from, to check or to score.
+    """
     found = []
     for person in sorted({recording.person for recording in recordings if recording.person is not None}):
         parts: tuple[list[Segment], list[Segment], list[Segment]] = ([], [], [])
@@ -85,8 +90,18 @@ def users(model: Model, data: Dataset, recordings: Sequence[Recording]) -> list[
             cuts = [int(len(x) * share) for share in (0.0, LEARN_UNTIL, CHECK_UNTIL, 1.0)]
             for part, start, stop in zip(parts, cuts[:-1], cuts[1:], strict=True):
                 part.append(Segment(x[start:stop], recording.label))
-        found.append(User(person, *parts))
+        found.append(_complete(User(person, *parts)))
     return found
+
+
+def _complete(user: User) -> User:
+    for name, part in (("learn from", user.learn), ("check", user.check), ("score", user.score)):
+        if not any(len(segment.x) for segment in part):
+            raise DataError(
+                f"person {user.person}: expected recordings of which some frames are left to {name}, got none in "
+                f"{len(part)} recordings; give longer ones"
+            )
+    return user
 
 
 def meet(session: Session, user: User, tick: Tick = _no_tick) -> Outcome:

@@ -12,6 +12,7 @@ from toy import make_model
 
 from edgesnn.data.dataset import frames
 from edgesnn.demo.protocol import Outcome, Segment, User, meet, users
+from edgesnn.errors import DataError
 from edgesnn.runtime.ort import OrtSession
 from edgesnn.runtime.session import Session
 
@@ -95,13 +96,28 @@ def test_cuts_are_disjoint_complete_and_in_order():
             assert min(sizes) > 0
 
 
-@pytest.mark.parametrize("rows", [4, 5, 6, 10, 41, 300])
+@pytest.mark.parametrize("rows", [22, 23, 26, 41, 300])
 def test_recordings_of_any_length_are_cut_without_loss(rows):
     data = tiny_data.stream()
     [one] = users(toy_model(), data, tiny_data.recordings(range(1), rows))
     for parts in zip(one.learn, one.check, one.score, strict=True):
         assert sum(len(part.x) for part in parts) == (rows - 4) // 2 + 1
         assert all(part.x.dtype == np.int8 for part in parts)
+
+
+@pytest.mark.parametrize(("rows", "what"), [(4, "learn from"), (10, "learn from"), (16, "check"), (30, "check")])
+def test_a_person_with_nothing_but_short_recordings_is_refused(rows, what):
+    data = tiny_data.stream()
+    with pytest.raises(DataError, match=f"^person 0: expected .* left to {what}, got none") as error:
+        users(toy_model(), data, tiny_data.recordings(range(1), rows))
+    assert "\n" not in str(error.value)
+
+
+def test_a_short_recording_among_longer_ones_is_no_mistake():
+    data = tiny_data.stream()
+    short, long = (tiny_data.recordings(range(1), rows) for rows in (16, 300))
+    [one] = users(toy_model(), data, [*short, *long])
+    assert min(len(segment.x) for segment in one.check) == 0
 
 
 def test_a_recording_without_a_person_belongs_to_nobody():
