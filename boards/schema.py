@@ -116,7 +116,8 @@ def parse(path: Path) -> Board:
     """Read one board file.
 
     Raises:
-        BoardError: the file cannot be read or is not TOML, or a field is missing, unknown or wrong; names the file and the field.
+        BoardError: the file cannot be read or is not TOML, or a field is missing, unknown or wrong; names file and
+            field.
     """
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))

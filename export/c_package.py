@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import shutil
+import re
 import string
+from collections.abc import Iterable
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
 import numpy as np
 
-from edgesnn.errors import ModelError
+from edgesnn.errors import ExportError, ModelError
+from edgesnn.export import c_edges as edges
 from edgesnn.export import c_render as render
 from edgesnn.export.c_graph import Array
 from edgesnn.export.c_ops import C_TYPES
 from edgesnn.export.c_plan import Program, check_budget, program
+from edgesnn.export.c_text import comment, markdown
 from edgesnn.runtime.model import Model
-from edgesnn.runtime.package import MANIFEST, manifest
+from edgesnn.runtime.package import MANIFEST, manifest, written_files
 
 ABI = 1
-_KEPT = "build"  # compiled files, which are found by content hash
 
 
 class _Template(string.Template):
@@ -29,48 +31,69 @@ class _Template(string.Template):
 
 
 def c(directory: str | Path, board: str = "host") -> Path:
-    """Write `directory/c/`: `NAME.h`, `NAME.c`, `NAME_vectors.h`, `main.c`, `CMakeLists.txt`, `README.md`, `esnn/`,
-    and `package.json`, which names the board.
+    """Write `directory/c/`: `NAME.h`, `NAME.c`, `NAME_io.c`, `CMakeLists.txt`, `README.md`, `esnn/`, `selftest/` with
+    its vectors, and `package.json`, which names the board and the files written.
 
-    The same model gives the same bytes.
+    The same model gives the same bytes. Exporting again replaces the files of the last export and no others.
 
     Args:
         directory: folder written by `edgesnn.export.onnx`.
-        board: id of the board whose flash and RAM the model must fit; `host` has no limits.
+        board: the board whose flash and RAM the model must fit: an id, or the path of a board file, of which the
+            package keeps a copy; `host` has no limits.
 
     Returns:
         `directory/c`.
 
     Raises:
         ModelError: the folder is not a whole export.
-        ExportError: a graph holds what C does not support.
+        ExportError: a graph holds what C does not support, or the folder holds files that are not ours.
         BoardError: the board is unknown.
         BudgetError: the model does not fit the board; names layers and bytes.
     """
-    planned = program(Model.load(directory))
+    model = Model.load(directory)
+    _check_name(model)
+    planned = program(model)
     check_budget(planned, board)
     out = Path(directory) / "c"
-    texts = _texts(planned, _vectors(planned.model))
-    texts[MANIFEST] = manifest(board, planned.model.source_hash, planned.arena_bytes)
-    _clear(out)
-    for name, text in texts.items():
-        (out / name).write_text(text, encoding="utf-8", newline="\n")
-    for source in _runtime_sources():
-        (out / "esnn" / source.name).write_bytes(source.read_bytes())
+    contents = {name: text.encode() for name, text in _texts(planned, _vectors(planned.model)).items()}
+    contents |= {f"esnn/{source.name}": source.read_bytes() for source in _runtime_sources()}
+    if board.endswith(".toml"):
+        board_file, board = Path(board), Path(board).name
+        contents[board] = board_file.read_bytes()
+    written = manifest(board, planned.model.source_hash, planned.arena_bytes, [*contents, MANIFEST])
+    _clear(out, [*contents, MANIFEST])
+    for name, content in (contents | {MANIFEST: written.encode()}).items():
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        (out / name).write_bytes(content)
     return out
 
 
-def _clear(out: Path) -> None:
-    """An empty folder but for compiled files."""
-    (out / "esnn").mkdir(parents=True, exist_ok=True)
-    for path in out.iterdir():
-        if path.name == _KEPT:
-            continue
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
-    (out / "esnn").mkdir()
+def _check_name(model: Model) -> None:
+    """The name becomes files and identifiers."""
+    if re.fullmatch(r"[A-Za-z_]\w*", model.name, re.ASCII) is None:
+        raise ModelError(f"{model.path / 'step.onnx'}: name: expected a C identifier, got {model.name!r}; export again")
+
+
+def _clear(out: Path, wanted: Iterable[str]) -> None:
+    """Remove the files of the last export, and no others.
+
+    Raises:
+        ExportError: what is there is not ours.
+    """
+    ours = written_files(out)
+    if ours is None:
+        foreign = sorted(path.name for path in out.iterdir()) if out.is_dir() else []
+    else:
+        foreign = sorted(name for name in set(wanted) - set(ours) if (out / name).exists())
+    if foreign:
+        raise ExportError(
+            f"{out}: expected an empty folder or one written by edgesnn, got {foreign[0]}; choose another -o"
+        )
+    for name in ours or ():
+        (out / name).unlink(missing_ok=True)
+    for folder in {(out / name).parent for name in ours or ()} - {out}:
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def _runtime_sources() -> list[Traversable]:
@@ -81,14 +104,16 @@ def _runtime_sources() -> list[Traversable]:
 
 def _texts(program: Program, vectors: dict[str, Array]) -> dict[str, str]:
     model = program.model
-    values = _values(program) | {"steps": str(len(vectors["labels"]))}
+    values = _values(program) | edges.values(model) | {"steps": str(len(vectors["labels"]))}
+    usage = _fill(edges.usage(model), values)
     return {
         f"{model.name}.h": _fill("model.h.in", values),
         f"{model.name}.c": _fill("model.c.in", values | _code(program)),
-        f"{model.name}_vectors.h": _fill("vectors.h.in", values | _vector_arrays(program, vectors)),
-        "main.c": _fill("main.c.in", values),
+        f"{model.name}_io.c": _fill("model_io.c.in", values),
+        f"selftest/{model.name}_vectors.h": _fill("vectors.h.in", values | _vector_arrays(program, vectors)),
+        "selftest/main.c": _fill("main.c.in", values),
         "CMakeLists.txt": _fill("CMakeLists.txt.in", values),
-        "README.md": _fill("README.md.in", values | {"layers": _layer_rows(program)}),
+        "README.md": _fill("README.md.in", values | {"layers": _layer_rows(program), "usage": usage}),
     }
 
 
@@ -105,7 +130,6 @@ def _values(program: Program) -> dict[str, str]:
         "abi": str(ABI),
         "source_hash": model.source_hash,
         "id": f"0x{model.model_id:016x}",
-        "rule": model.rule,
         "arena_bytes": str(program.arena_bytes),
         "snapshot_bytes": str(model.snapshot_bytes),
         "input_bytes": str(int(np.prod(model.input.shape))),
@@ -114,7 +138,9 @@ def _values(program: Program) -> dict[str, str]:
         "input_shape": " x ".join(map(str, model.input.shape)),
         "flash_bytes": str(program.flash_bytes),
         "classes": str(len(model.classes)),
-        "class_names": ", ".join(model.classes),
+        "class_comment": comment(", ".join(model.classes)),
+        "class_list": ", ".join(map(markdown, model.classes)),
+        "channel_list": ", ".join(map(markdown, model.channels)) or "in the order of the training data",
         "learns": f"yes ({model.learn.scope})" if model.learn else "no",
     }
 
@@ -185,6 +211,6 @@ def _vector_arrays(program: Program, vectors: dict[str, Array]) -> dict[str, str
 
 def _layer_rows(program: Program) -> str:
     return "\n".join(
-        f"| {layer.name} | {layer.flash_bytes} | {layer.persistent_bytes} | {layer.scratch_bytes} |"
+        f"| {markdown(layer.name)} | {layer.flash_bytes} | {layer.persistent_bytes} | {layer.scratch_bytes} |"
         for layer in program.layers
     )

@@ -13,13 +13,14 @@ from edgesnn.export.c_graph import Array, Graph, Node, Tensor
 from edgesnn.export.c_memory import scratch_name
 from edgesnn.export.c_ops import C_TYPES, OPS
 from edgesnn.export.c_plan import Layer, Program
+from edgesnn.export.c_text import comment
 
 KINDS = {"state": "ESNN_STATE", "param": "ESNN_PARAM", "learner": "ESNN_LEARNER"}
 
 
 def identifier(name: str) -> str:
     """A C identifier for a graph name."""
-    return re.sub(r"\W", "_", name)
+    return re.sub(r"\W", "_", name, flags=re.ASCII)
 
 
 def array(values: Array, width: int = 120) -> str:
@@ -139,7 +140,7 @@ def _function(model: str, kind: str, index: int, layer: Layer, refs: References)
 def _describe(node: Node) -> str:
     shapes = [f"[{', '.join(map(str, node.inputs[0].shape[1:] or node.inputs[0].shape))}]",
               f"[{', '.join(map(str, node.outputs[0].shape[1:] or node.outputs[0].shape))}]"]  # fmt: skip
-    return f"{node.name}: {node.op} {shapes[0]} -> {shapes[1]}"
+    return comment(f"{node.name}: {node.op} {shapes[0]} -> {shapes[1]}")
 
 
 _INPUTS = {"x": "const void *x", "label": "int32_t label"}

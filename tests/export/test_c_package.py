@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from importlib import resources
 
 import numpy as np
 import onnx
@@ -15,6 +16,8 @@ from edgesnn.boards import load as load_board
 from edgesnn.errors import BoardError, BudgetError, ExportError, ModelError
 from edgesnn.export.builder import finish
 from edgesnn.export.c_package import c
+from edgesnn.runtime.content import CONTENT_HASH, SOURCE_HASH
+from edgesnn.runtime.package import exported_board, written_files
 
 WARNINGS = ["-std=c11", "-Wall", "-Wextra", "-Wconversion", "-Wpedantic", "-Werror"]
 GCC = shutil.which("gcc")
@@ -40,7 +43,7 @@ def copy(tmp_path):
 
 
 def sources(folder):
-    return [str(folder / "rand.c"), *sorted(map(str, (folder / "esnn").glob("*.c")))]
+    return [str(folder / "rand.c"), str(folder / "rand_io.c"), *sorted(map(str, (folder / "esnn").glob("*.c")))]
 
 
 def compile_selftest(compiler, folder, out):
@@ -48,7 +51,7 @@ def compile_selftest(compiler, folder, out):
         *compiler,
         f"-I{folder}",
         f"-I{folder / 'esnn'}",
-        str(folder / "main.c"),
+        str(folder / "selftest" / "main.c"),
         *sources(folder),
         "-o",
         str(out),
@@ -141,14 +144,44 @@ def test_the_same_model_gives_the_same_bytes(exported, tmp_path):
         assert (again / "c" / file).read_bytes() == (exported / "c" / file).read_bytes(), file
 
 
-def test_exporting_again_leaves_nothing_of_another_model(copy):
+def test_exporting_again_replaces_what_was_written_and_nothing_else(copy):
     folder = c(copy)
-    (folder / "old.c").write_text("stale")
+    (folder / "mine.c").write_text("mine")
     (folder / "build").mkdir()
-    (folder / "build" / "kept.so").write_text("compiled")
+    (folder / "build" / "cmake.txt").write_text("mine")
+    (folder / "esnn" / "notes.txt").write_text("mine")
+    RandomModel(Shape(), seed=3, name="other").write(copy)
     c(copy)
-    assert not (folder / "old.c").exists()
-    assert (folder / "build" / "kept.so").exists()
+    kept = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert {"mine.c", "build/cmake.txt", "esnn/notes.txt", "other.c", "selftest/other_vectors.h"} <= kept
+    assert not {"rand.c", "rand.h", "rand_io.c", "selftest/rand_vectors.h"} & kept
+    assert kept - {"mine.c", "build/cmake.txt", "esnn/notes.txt"} == set(written_files(folder))
+
+
+def test_a_folder_that_is_not_ours_is_left_alone(copy):
+    (copy / "c").mkdir()
+    (copy / "c" / "thesis.tex").write_text("mine")
+    told = r"expected an empty folder or one written by edgesnn, got thesis\.tex; choose another -o"
+    with pytest.raises(ExportError, match=told):
+        c(copy)
+    (copy / "c" / "package.json").write_text('{"name": "a package of npm"}')
+    with pytest.raises(ExportError, match=r"got package\.json"):
+        c(copy)
+    (copy / "c" / "package.json").write_text('{"files": ["../step.onnx"]}')
+    with pytest.raises(ExportError, match=r"got package\.json"):
+        c(copy)
+    assert (copy / "c" / "thesis.tex").read_text() == "mine"
+    assert (copy / "step.onnx").exists()
+
+
+def test_a_file_in_the_way_is_left_alone(copy):
+    folder = c(copy)
+    (folder / "other.c").write_text("mine")
+    RandomModel(Shape(), seed=3, name="other").write(copy)
+    with pytest.raises(ExportError, match=r"got other\.c; choose another -o"):
+        c(copy)
+    assert (folder / "other.c").read_text() == "mine"
+    assert (folder / "rand.c").exists()
 
 
 def test_weights_are_packed_constants(exported):
@@ -160,7 +193,7 @@ def test_weights_are_packed_constants(exported):
 def test_source_hash_is_in_every_generated_source(exported):
     step = onnx.load(exported / "step.onnx")
     digest = {entry.key: entry.value for entry in step.metadata_props}["edgesnn.source_hash"]
-    for name in ("rand.h", "rand.c", "rand_vectors.h", "README.md"):
+    for name in ("rand.h", "rand.c", "rand_io.c", "selftest/rand_vectors.h", "README.md"):
         assert digest in (exported / "c" / name).read_text(), name
 
 
@@ -183,8 +216,25 @@ def test_a_model_that_does_not_fit_is_refused_by_layer(copy, monkeypatch, memory
 def test_boards_of_the_catalogue(copy):
     assert load_board("mps2-an386").ram_bytes is not None
     c(copy, board="mps2-an386")
+    c(copy, board="nucleo-f446re")
+    assert exported_board(copy / "c") == "nucleo-f446re"
     with pytest.raises(BoardError, match="no-such-board"):
         c(copy, board="no-such-board")
+
+
+def test_a_board_of_ones_own_travels_with_the_package(copy, tmp_path):
+    text = resources.files("edgesnn.boards").joinpath("nucleo-f446re.toml").read_text(encoding="utf-8")
+    own = tmp_path / "elsewhere" / "my-board.toml"
+    own.parent.mkdir()
+    own.write_text(text.replace('"nucleo-f446re"', '"my-board"'), encoding="utf-8")
+    folder = c(copy, board=str(own))
+    own.unlink()
+    assert load_board(exported_board(folder)).id == "my-board"
+    c(copy)
+    assert not (folder / "my-board.toml").exists()
+    own.write_text(text.replace('"nucleo-f446re"', '"my-board"').replace("bytes = 131072", "bytes = 64"))
+    with pytest.raises(BudgetError, match="expected at most 64 bytes of RAM"):
+        c(copy, board=str(own))
 
 
 def test_missing_or_foreign_vectors(copy):
@@ -208,7 +258,7 @@ def rewrite(folder, change):
     nodes = change(list(model.graph.node))
     del model.graph.node[:]
     model.graph.node.extend(nodes)
-    kept = {e.key: e.value for e in model.metadata_props if e.key != "edgesnn.content_hash"}
+    kept = {e.key: e.value for e in model.metadata_props if e.key not in (CONTENT_HASH, SOURCE_HASH)}
     onnx.save_model(finish(model.graph, kept), folder / "step.onnx")
 
 

@@ -146,7 +146,7 @@ def test_no_compiler(folder, tmp_path, monkeypatch):
     monkeypatch.delenv("CC")
     monkeypatch.setattr("shutil.which", lambda _: None)
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    with pytest.raises(BackendError, match="expected cc, gcc, clang or the package ziglang, found none; .*apt install gcc.*edgesnn.mcu"):
+    with pytest.raises(BackendError, match=r"ziglang, found none; .*apt install gcc.*edgesnn\[mcu\]"):
         runtime.open(tmp_path / "m", backend="native")
 
 
@@ -154,6 +154,6 @@ def test_source_that_does_not_compile(folder, tmp_path):
     shutil.copytree(folder, tmp_path / "m", ignore=shutil.ignore_patterns(".build"))
     with (tmp_path / "m" / "c" / "rand.c").open("a") as file:
         file.write("#error broken\n")
-    with pytest.raises(BackendError, match=r"to compile rand, got: .*broken.*; correct the file or export again") as caught:
+    with pytest.raises(BackendError, match=r"to compile rand, got: .*broken.*; correct the file or") as caught:
         runtime.open(tmp_path / "m", backend="native")
     assert "\n" not in str(caught.value)
