@@ -164,12 +164,12 @@ def train(config: RunConfig, out: str | Path, resume: bool = False, progress: bo
     A refused checkpoint leaves the folder as it was. A training from the start removes what an earlier one left there,
     so that an interrupted run never holds another one's weights.
     """
-    folder = folders.make(out)
     if Path(config.data).suffix == ".csv":
         config = config.model_copy(update={"data": str(Path(config.data).resolve())})  # for use from another folder
     data = load_data(config)
     net = build_network(config, data)
     rule = rules.build(config.rule)
+    folder = folders.make(out)
     if not resume:
         for name in (MODEL, HISTORY, CHECKPOINT):
             (folder / name).unlink(missing_ok=True)

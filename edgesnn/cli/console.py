@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
+from rich.text import Text
 
 out = Console()
 err = Console(stderr=True)
 
 
-def table(columns: Iterable[str], rows: Iterable[Iterable[str]], title: str | None = None, numbers: int = 0) -> Table:
-    """A plain table whose last `numbers` columns are aligned to the right."""
+def table(
+    columns: Iterable[str], rows: Iterable[Iterable[str]], title: str | None = None, numbers: int = 0
+) -> RenderableType:
+    """A plain table whose last `numbers` columns are aligned to the right, below a title that is never wrapped."""
     names = list(columns)
-    result = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    result = Table(box=None, pad_edge=False, header_style="bold")
     for at, name in enumerate(names):
         result.add_column(name, justify="right" if at >= len(names) - numbers else "left")
     for row in rows:
         result.add_row(*row)
-    return result
+    # Rich would fit a title of the table itself into the width of its columns.
+    return result if title is None else Group(Text(title, style="italic", no_wrap=True, overflow="ignore"), result)
 
 
 def print_figures(figures: Mapping[str, float], title: str) -> None:
@@ -27,8 +31,8 @@ def print_figures(figures: Mapping[str, float], title: str) -> None:
     out.print(table(("figure", "value"), ((key, number(value)) for key, value in figures.items()), title, numbers=1))
 
 
-def print_next(text: str) -> None:
-    """Print a line that ends with a command to copy: never wrapped, and as it is."""
+def print_line(text: str) -> None:
+    """Print a line that holds a path or a command to copy: as it is, never wrapped."""
     out.print(text, soft_wrap=True, markup=False, highlight=False)
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from edgesnn.cli.console import out, print_next, size, table
+from edgesnn.cli.console import out, print_line, size, table
 
 
 class Format(StrEnum):
@@ -51,4 +51,4 @@ def export(
         exporter.c(folder, board=board)
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     out.print(table(("file", "size"), ((str(p.relative_to(folder)), size(p.stat().st_size)) for p in files), numbers=1))
-    print_next(f"wrote {folder}; next: edgesnn verify {folder}")
+    print_line(f"wrote {folder}; next: edgesnn verify {folder}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgesnn.cli.console import out, print_figures, table
+from edgesnn.cli.console import number, out, print_figures, print_line, table
 
 if TYPE_CHECKING:
     from edgesnn.runtime.verify import Check
@@ -55,14 +55,21 @@ def report(
 
     exported = (directory / "step.onnx").is_file()
     content = collect(directory, board) if exported else reports.load(directory)
-    layers = [layer.model_dump(exclude_none=True) for layer in content.layers or []]
+    layers = [layer.model_dump() for layer in content.layers or []]
     if layers:
-        rows = ([str(value) for value in layer.values()] for layer in layers)
-        out.print(table(layers[0], rows, "layers", numbers=len(layers[0]) - 1))
+        names = [name for name in layers[0] if any(layer[name] is not None for layer in layers)]
+        rows = ([_cell(layer[name]) for name in names] for layer in layers)
+        out.print(table(names, rows, "layers", numbers=len(names) - 1))
     for section in ("accuracy", "bit_exact", "board", "size", "training"):
         values = getattr(content, section)
         if values is not None:
             fields = values.model_dump(by_alias=True).items()
             figures = {key: value for key, value in fields if type(value) in (int, float)}
             print_figures(figures, section)
-    out.print(f"wrote {reports.write(content, directory)}")
+    print_line(f"wrote {reports.write(content, directory)}")
+
+
+def _cell(value: str | float | None) -> str:
+    if value is None:
+        return "-"
+    return value if isinstance(value, str) else number(value)

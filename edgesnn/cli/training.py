@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgesnn.cli.console import number, out, print_figures, print_next, table
+from edgesnn.cli.console import number, out, print_figures, print_line, table
 from edgesnn.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 SIZES = {"mlp": "128,128", "convnet": "16,32,32"}
 #: Key of the section [stream] -> flag.
 STREAM_FLAGS = {"rate_hz": "--rate", "frame": "--frame", "hop": "--hop"}
-#: The figure that says what a stream without an end will see.
-CONTINUOUS = "on a stream that never resets"
 
 
 def train(
@@ -70,16 +68,22 @@ def train(
     if validation:
         figures["best validation accuracy"] = max(validation)
     print_figures(figures | _continuous(run.net, run.data), f"trained {settings.model.kind} on {settings.data}")
-    print_next(f"wrote {folder}; next: edgesnn quantize {folder}")
+    print_line(f"wrote {folder}; next: edgesnn quantize {folder}")
 
 
 def _continuous(net: Network, data: Dataset) -> dict[str, float]:
-    """How well the network does what it is for: the recordings of the validation split as one stream, never reset."""
+    """Accuracy where the recordings of the validation split are one stream that is never reset; the shorter they are,
+    the more of it is spent on noticing the next, so their mean length is named.
+    """
+    from edgesnn.data import Images
     from edgesnn.evaluation import evaluate
 
-    if data.frame is None or not len(data.validation):
+    recordings = data.validation
+    if isinstance(recordings, Images) or not recordings:
         return {}
-    return {CONTINUOUS: evaluate(net, data, "validation", continuous=True).accuracy}
+    rows = sum(len(recording.rows) for recording in recordings) / len(recordings)
+    accuracy = evaluate(net, data, "validation", continuous=True).accuracy
+    return {f"never reset, a new label every {rows:,.0f} rows": accuracy}
 
 
 def quantize(
@@ -118,7 +122,7 @@ def quantize(
         if layers:
             rows = ([v if isinstance(v, str) else number(v) for v in layer.values()] for layer in layers)
             out.print(table(layers[0], rows, "spikes by layer", numbers=len(layers[0]) - 1))
-    print_next(f"wrote {target}; next: edgesnn export {target} -o out/model")
+    print_line(f"wrote {target}; next: edgesnn export {target} -o out/model")
 
 
 def _settings(config: str | None, flags: dict[str, Any], folder: Path, resume: bool) -> RunConfig:

@@ -137,8 +137,14 @@ def test_a_mistake_names_the_way_out(edgesnn: Command, arguments: tuple[str, ...
 
 
 def test_a_command_to_copy_stays_on_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    console.print_next("next: " + "edgesnn [x] " * 30)
+    console.print_line("next: " + "edgesnn [x] " * 30)
     assert capsys.readouterr().out.count("\n") == 1
+
+
+def test_a_title_is_not_broken_by_a_narrow_table(capsys: pytest.CaptureFixture[str]) -> None:
+    console.print_figures({"x": 0.26818370819091797}, "validation accuracy")
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines == [["validation", "accuracy"], ["figure", "value"], ["x", "0.2682"]]
 
 
 def test_a_message_of_several_lines_becomes_one(edgesnn: Command, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,8 +212,14 @@ def test_bench_lists_runs_and_writes(edgesnn: Command, monkeypatch: pytest.Monke
 
 
 def test_report_prints_the_figures_and_writes_the_page(edgesnn: Command, tmp_path: Path) -> None:
-    (tmp_path / "report.json").write_text('{"size": {"float32_bytes": 120000, "packed_bytes": 9200}}')
+    layer = '"flash_bytes": 1, "ram_bytes": 2, "macs": 3'
+    layers = f'[{{"name": "a", {layer}}}, {{"name": "b", {layer}, "spike_rate": 0.26818370819091797}}]'
+    size = '{"float32_bytes": 120000, "packed_bytes": 9200}'
+    (tmp_path / "report.json").write_text(f'{{"size": {size}, "layers": {layers}}}')
     outcome = edgesnn("report", tmp_path)
     assert outcome.status == 0
     assert "120,000" in outcome.out
+    shown = [line.split() for line in outcome.out.splitlines()]
+    assert ["a", "1", "2", "3", "-"] in shown
+    assert ["b", "1", "2", "3", "0.2682"] in shown
     assert "117.2 KiB" in (tmp_path / "report.html").read_text()
