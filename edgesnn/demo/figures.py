@@ -27,6 +27,12 @@ def device_accuracy(outcomes: Sequence[Outcome], which: str) -> float:
     return float(np.concatenate(right).mean())
 
 
+def majority(outcomes: Sequence[Outcome]) -> float:
+    """Fraction of all users' scored steps that one and the same decision gets right, at best."""
+    labels = np.concatenate([outcome.labels for outcome in outcomes])
+    return float(np.bincount(labels).max() / len(labels))
+
+
 def people(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
     """One row a user: before, learned, after, and what the guard saw and decided."""
     return [
@@ -87,6 +93,7 @@ def bit_exact(checks: Sequence[Check]) -> dict[str, Any]:
         "learn_steps": min(by_graph["learn"], default=0),
         "window_steps": min(by_graph["window"], default=0),
         "equal": all(check.equal for check in checks),
+        "checks": [{"backend": c.backend, "graph": c.graph, "compared": c.compared, "equal": c.equal} for c in checks],
         "differences": [f"{c.backend} {c.graph}: {c.difference}" for c in checks if c.difference],
     }
 

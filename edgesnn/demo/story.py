@@ -22,6 +22,8 @@ from edgesnn.export.c_plan import Program, c_plan
 from edgesnn.quant.integer import evaluate_integer
 from edgesnn.quant.quantize import QuantizedNetwork
 from edgesnn.report import DemoReport, collect, write
+from edgesnn.report.provenance import provenance
+from edgesnn.report.schema import Provenance
 from edgesnn.runs import Run, RunConfig
 from edgesnn.runtime import Model
 from edgesnn.runtime.board import BoardSession
@@ -76,7 +78,9 @@ def run(
     with _stage(console, "count instructions"):
         work = collect.measure(network.model, board)
     outcomes, use = _device(console, network, board)
-    report = _report(network, program, checks, work, outcomes, use | {"id": board})
+    command = f"edgesnn demo --model {model} --board {board}{' --quick' if quick else ''}"
+    origin = provenance(command, network.model, board, config.seed, quick)
+    report = _report(network, program, checks, work, outcomes, use | {"id": board}, origin)
     page = write(report, folder)
     _tell(console, report, outcomes)
     console.print(f"wrote {page} and {folder / 'model'} in {time.monotonic() - started:.0f} s")
@@ -128,13 +132,16 @@ def _report(
     work: Profile,
     outcomes: list[Outcome],
     use: dict[str, object],
+    origin: Provenance,
 ) -> DemoReport:
     config, model = network.run.config, network.model
     parameters = sum(parameter.numel() for parameter in network.run.net.parameters())
     health = network.qnet.report.layers if network.qnet.report else []
     content = {
         "name": model.name,
+        "provenance": origin.model_dump(),
         "accuracy": network.accuracy
+        | {"majority": figures.majority(outcomes)}
         | {f"device_{which}": figures.device_accuracy(outcomes, which) for which in ("before", "learned", "after")},
         "people": figures.people(outcomes),
         "bit_exact": figures.bit_exact(checks),
@@ -170,6 +177,7 @@ def _tell(console: Console, report: DemoReport, outcomes: list[Outcome]) -> None
     stages = {"float": accuracy.float_, "quantized": accuracy.quantized, "integer": accuracy.integer}
     rows = {f"accuracy on people 9 and 10, {name}": f"{value:.4f}" for name, value in stages.items()}
     rows |= {
+        "baseline: always the most frequent class": f"{accuracy.majority:.4f}",
         "device, fixed (last 80 % of each recording)": f"{accuracy.device_before:.4f}",
         "device, after learning and guard": f"{accuracy.device_after:.4f}",
     }

@@ -6,7 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from edgesnn import boards
+from edgesnn.errors import ModelError
 from edgesnn.export.c_plan import Program, program
+from edgesnn.report.files import load
+from edgesnn.report.provenance import provenance
 from edgesnn.report.schema import Report
 from edgesnn.runtime import Model
 from edgesnn.runtime.board import BoardSession
@@ -19,6 +22,8 @@ PROFILE_STEPS = 40
 
 def collect(directory: str | Path, board: str | None = None) -> Report:
     """Flash, RAM and multiply-accumulates by layer; with a board that is emulated, also its firmware and instructions.
+
+    What an earlier report in the folder knows of the same model stays, unless it is measured again.
 
     Args:
         directory: folder written by `edgesnn.export.onnx`; for a board, also by `edgesnn.export.c`.
@@ -43,7 +48,33 @@ def collect(directory: str | Path, board: str | None = None) -> Report:
             "instructions_per_learn": round(work.instructions_per_learn),
         }
     content["layers"] = layers(planned, work)
-    return Report.parse(content, str(directory))
+    command = "edgesnn report DIR" + (f" --board {board}" if board else "")
+    content["provenance"] = provenance(command, model, board).model_dump()
+    return Report.parse(_merged(_earlier(Path(directory), model), content), str(directory))
+
+
+def _earlier(directory: Path, model: Model) -> dict[str, Any] | None:
+    """The report in the folder, if there is one that can be read and that is of this very model."""
+    try:
+        found = load(directory)
+    except ModelError:
+        return None
+    same = found.provenance is not None and found.provenance.source_hash == model.source_hash
+    return found.model_dump(by_alias=True) if same else None
+
+
+def _merged(earlier: dict[str, Any] | None, content: dict[str, Any]) -> dict[str, Any]:
+    """New sections over earlier ones; without a new measurement the provenance stays that of the measured figures."""
+    if earlier is None:
+        return content
+    before = {layer["name"]: layer for layer in earlier["layers"] or []}
+    content["layers"] = [
+        before.get(layer["name"], {}) | {key: value for key, value in layer.items() if value is not None}
+        for layer in content["layers"]
+    ]
+    if "board" not in content:
+        del content["provenance"]
+    return earlier | content
 
 
 def measure(model: Model, board: str) -> Profile:

@@ -117,8 +117,9 @@ def _layer_plots(report: Report) -> list[tuple[str, Markup]]:
     plots = [
         ("Flash by layer", flash),
         ("RAM by layer", ram),
-        ("Work of a step by layer, executed instructions", svg.bars(shares)),
     ]
+    if counted:
+        plots.append(("Work of a step by layer, executed instructions", svg.bars(shares)))
     if rates:
         plots.append(("Spike rate: share of neurons that fire in a step", svg.bars(rates, limit=1.0, css="b")))
     return plots

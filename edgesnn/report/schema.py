@@ -10,6 +10,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from edgesnn.bench.result import Machine
 from edgesnn.errors import ModelError
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -21,13 +22,17 @@ class _Section(BaseModel):
 
 
 class Accuracy(_Section):
-    """Fraction of right decisions on unseen data, from the float network to the device that has learned."""
+    """Fraction of right decisions on unseen data, from the float network to the device that has learned.
+
+    `majority` is the baseline: the best that one and the same decision, always, gets on the steps scored on the device.
+    """
 
     float_: Fraction = Field(alias="float")
     quantized: Fraction
     integer: Fraction
     device_before: Fraction
     device_after: Fraction
+    majority: Fraction | None = None
 
 
 class Person(_Section):
@@ -45,14 +50,27 @@ class Person(_Section):
     kept: bool
 
 
+class Compared(_Section):
+    """One backend running one graph: how many steps were compared with the steps of the reference."""
+
+    backend: str
+    graph: str
+    compared: Count
+    equal: bool
+
+
 class BitExact(_Section):
-    """Whether all backends gave the same integers, over how many steps that was looked at, and what differed."""
+    """Whether all backends gave the same integers, over how many steps that was looked at, and what differed.
+
+    `steps` and `learn_steps` are of the shortest comparison; `checks` are the comparisons one by one.
+    """
 
     backends: list[str]
     steps: Count
     learn_steps: Count
     equal: bool
     differences: list[str] = []
+    checks: list[Compared] = []
 
 
 class BoardUse(_Section):
@@ -125,10 +143,28 @@ class Layer(_Section):
     spike_rate: Fraction | None = None
 
 
+class Provenance(_Section):
+    """What gave the measured figures; `date` (UTC) is when. No generated file holds any of it.
+
+    `source_hash` names the exported model; `quick` figures are of a training that was cut short.
+    """
+
+    command: str
+    version: str
+    packages: dict[str, str]
+    machine: Machine
+    seed: int | None = None
+    source_hash: str
+    quick: bool
+    date: str
+    board: str | None = None
+
+
 class Report(_Section):
     """What is known about a model."""
 
     name: str = "model"
+    provenance: Provenance | None = None
     accuracy: Accuracy | None = None
     people: list[Person] | None = None
     bit_exact: BitExact | None = None
@@ -158,6 +194,7 @@ class Report(_Section):
 class DemoReport(Report):
     """The report of the whole road: every section is there."""
 
+    provenance: Provenance
     accuracy: Accuracy
     bit_exact: BitExact
     board: BoardUse

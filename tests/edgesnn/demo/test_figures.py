@@ -30,6 +30,12 @@ def test_accuracy_counts_every_scored_step_alike():
     assert figures.device_accuracy(OUTCOMES, "after") == 8 / 10
 
 
+def test_the_majority_is_the_best_constant_decision():
+    """Labels 0 0 1 1 2 2 and 2 2 0 0: class 0 and class 2 four times each."""
+    assert figures.majority(OUTCOMES) == 4 / 10
+    assert figures.majority(OUTCOMES[:1]) == 2 / 6
+
+
 def test_people():
     assert figures.people(OUTCOMES) == [
         {"person": 9, "steps": 6, "before": 3 / 6, "learned": 5 / 6, "after": 5 / 6, "check_fixed": 0.25,
@@ -87,6 +93,14 @@ def test_bit_exact_tells_the_shortest_comparison_and_what_differed():
     found = figures.bit_exact(checks)
     assert found == {
         "backends": ["reference", "ort", "native"], "steps": 17, "learn_steps": 8, "window_steps": 596, "equal": False,
+        "checks": [
+            {"backend": "reference", "graph": "window", "compared": 600, "equal": True},
+            {"backend": "ort", "graph": "step", "compared": 600, "equal": True},
+            {"backend": "ort", "graph": "learn", "compared": 282, "equal": True},
+            {"backend": "ort", "graph": "window", "compared": 596, "equal": True},
+            {"backend": "native", "graph": "step", "compared": 17, "equal": False},
+            {"backend": "native", "graph": "learn", "compared": 8, "equal": True},
+        ],
         "differences": ["native step: step 9: y[1]: expected 3, got 4"],
     }  # fmt: skip
     assert not BitExact.model_validate(found).equal

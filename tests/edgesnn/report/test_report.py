@@ -15,7 +15,25 @@ from edgesnn.report import svg
 
 FULL: dict[str, Any] = {
     "name": "watch",
-    "accuracy": {"float": 0.832, "quantized": 0.83, "integer": 0.83, "device_before": 0.84, "device_after": 0.871},
+    "provenance": {
+        "command": "edgesnn demo --model empf --board mps2-an386 --quick",
+        "version": "9.8.7",
+        "packages": {"python": "3.12.1", "torch": "2.13.0"},
+        "machine": {"processor": "A Fast One", "cores": 3, "system": "Linux x86_64"},
+        "seed": 5,
+        "source_hash": "0123456789abcdef" * 4,
+        "quick": True,
+        "date": "2026-01-02T03:04:05+00:00",
+        "board": "mps2-an386",
+    },
+    "accuracy": {
+        "float": 0.832,
+        "quantized": 0.83,
+        "integer": 0.83,
+        "device_before": 0.84,
+        "device_after": 0.871,
+        "majority": 0.163,
+    },
     "people": [
         {
             "person": 9,
@@ -42,6 +60,11 @@ FULL: dict[str, Any] = {
         "learn_steps": 200,
         "equal": True,
         "differences": [],
+        "checks": [
+            {"backend": "reference", "graph": "window", "compared": 496, "equal": True},
+            {"backend": "native", "graph": "step", "compared": 500, "equal": True},
+            {"backend": "native", "graph": "learn", "compared": 200, "equal": True},
+        ],
     },
     "board": {
         "id": "mps2-an386",
@@ -71,6 +94,7 @@ FULL: dict[str, Any] = {
 REQUIRED = [
     *(f"accuracy.{key}" for key in ("float", "quantized", "integer", "device_before", "device_after")),
     *(f"bit_exact.{key}" for key in ("backends", "steps", "learn_steps", "equal")),
+    *(f"provenance.{key}" for key in ("command", "version", "packages", "machine", "source_hash", "quick", "date")),
     *(f"board.{key}" for key in ("id", "flash_bytes", "ram_bytes", "arena_bytes", "stack_bytes")),
     *(f"board.{key}" for key in ("instructions_per_step", "instructions_per_learn")),
     *(f"size.{key}" for key in ("float32_bytes", "packed_bytes")),
@@ -154,6 +178,37 @@ def test_the_page_shows_the_numbers_and_needs_nothing_from_outside() -> None:
         assert shown in text
 
 
+def test_the_page_tells_where_the_figures_come_from_and_what_they_must_beat() -> None:
+    text = reports.render(reports.DemoReport.parse(FULL))
+    footer = re.sub(r"\s+", " ", text[text.index("<footer") : text.index("</footer>")])
+    for shown in ("edgesnn demo --model empf", "quick: fewer epochs", "2026-01-02", "seed 5", "edgesnn 9.8.7", "0123456789abcdef.",
+                  "A Fast One, 3 cores, Linux x86_64", "python 3.12.1, torch 2.13.0."):  # fmt: skip
+        assert shown in footer
+    assert re.search(r"baseline: always the most frequent class[^<]*</td><td>16\.3 %", text)
+
+
+def test_each_comparison_has_its_row_and_the_reference_only_its_window() -> None:
+    text = reports.render(reports.DemoReport.parse(FULL))
+    rows = re.findall(r"<code>(\w+)</code></td><td>(\w+)</td><td>(\d+)</td><td>(\w+)</td>", text)
+    assert rows == [
+        ("reference", "window", "496", "yes"),
+        ("native", "step", "500", "yes"),
+        ("native", "learn", "200", "yes"),
+    ]
+
+
+def test_without_a_board_nothing_is_said_about_its_work() -> None:
+    data = without("board")
+    data["layers"] = [
+        {key: value for key, value in layer.items() if key not in ("instructions", "spike_rate")}
+        for layer in data["layers"]
+    ]
+    text = reports.render(reports.Report.parse(data))
+    assert "Flash by layer" in text
+    for absent in ("executed instructions", "<th>instructions", "spike rate", "Spike rate"):
+        assert absent not in text
+
+
 def test_names_are_escaped() -> None:
     text = reports.render(reports.DemoReport.parse(FULL | {"name": "<script>alert(1)</script>"}))
     assert "<script" not in text
@@ -161,7 +216,8 @@ def test_names_are_escaped() -> None:
 
 
 @pytest.mark.parametrize(
-    "section", ["accuracy", "people", "bit_exact", "board", "size", "training", "timeline", "confusion", "layers"]
+    "section",
+    ["provenance", "accuracy", "people", "bit_exact", "board", "size", "training", "timeline", "confusion", "layers"],
 )
 def test_a_section_may_be_absent_from_an_export(section: str) -> None:
     Page(reports.render(reports.Report.parse(without(section))))
@@ -170,9 +226,14 @@ def test_a_section_may_be_absent_from_an_export(section: str) -> None:
 def test_a_difference_between_backends_is_not_shown_as_equal() -> None:
     data = copy.deepcopy(FULL)
     data["bit_exact"] |= {"equal": False, "differences": ["native step: step 3: y[0]: expected 1, got 2"]}
+    data["bit_exact"]["checks"][1]["equal"] = False
     text = reports.render(reports.DemoReport.parse(data))
     assert 'class="worse">NO' in text
-    assert "<td>yes</td>" not in text
+    assert re.findall(r"<td>(\w+)</td><td>[\d,]+</td><td>(yes|<span class=\"worse\">NO)", text) == [
+        ("window", "yes"),
+        ("step", '<span class="worse">NO'),
+        ("learn", "yes"),
+    ]
     assert "native step: step 3: y[0]: expected 1, got 2" in text
 
 

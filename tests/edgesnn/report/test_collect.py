@@ -1,0 +1,82 @@
+"""The report of an exported folder, and what stays of an earlier one."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+
+import pytest
+from random_models import RandomModel, Shape
+
+from edgesnn import report as reports
+from edgesnn.report import collect as module
+from edgesnn.report.collect import collect
+from edgesnn.runtime import Model
+
+USE = {"flash_bytes": 9000, "ram_bytes": 900, "arena_bytes": 300, "stack_bytes": 120}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    RandomModel(Shape((6,), hidden=(("BinaryLinear", 5),)), seed=4).write(tmp_path, vectors=False)
+    return tmp_path
+
+
+@pytest.fixture
+def measured(folder, monkeypatch):
+    """A board whose every layer takes 70 instructions."""
+    names = [layer.name for layer in collect(folder).layers]
+    work = SimpleNamespace(
+        by_layer=dict.fromkeys(names, 70.0), instructions_per_step=321.0, instructions_per_learn=123.0
+    )
+    monkeypatch.setattr(module, "measure", lambda model, board: work)
+    monkeypatch.setattr(module, "firmware_use", lambda model, board: USE)
+
+
+def test_the_provenance_is_of_this_model_machine_and_version(folder):
+    found = collect(folder).provenance
+    assert found.source_hash == Model.load(folder).source_hash
+    assert found.command == "edgesnn report DIR"
+    assert found.machine.cores >= 1
+    assert found.version
+    assert {"python", "numpy", "onnx"} <= found.packages.keys()
+    assert "edgesnn" not in found.packages
+    assert (found.board, found.seed, found.quick) == (None, None, False)
+    assert found.date.endswith("+00:00")
+
+
+def test_what_a_board_was_measured_for_stays_in_a_report_without_one(folder, measured):
+    first = collect(folder, "mps2-an386")
+    reports.write(first, folder)
+    assert first.provenance.command == "edgesnn report DIR --board mps2-an386"
+    second = collect(folder)
+    assert second == first
+    assert second.board.instructions_per_step == 321
+    assert [layer.instructions for layer in second.layers] == [70] * len(first.layers)
+
+
+def test_a_new_measurement_replaces_the_old_one_and_keeps_the_rest(folder, measured):
+    reports.write(collect(folder, "mps2-an386"), folder)
+    path = folder / "report.json"
+    data = json.loads(path.read_text()) | {"training": {"seconds": 1.5, "rule": "SLTT", "time_steps": 4}}
+    data["layers"][0] |= {"spike_rate": 0.25, "instructions": 1}
+    path.write_text(json.dumps(data))
+    found = collect(folder, "mps2-an500")
+    assert (found.board.id, found.provenance.board) == ("mps2-an500", "mps2-an500")
+    assert found.training.seconds == 1.5
+    assert (found.layers[0].spike_rate, found.layers[0].instructions) == (0.25, 70)
+
+
+@pytest.mark.parametrize("damage", ["other model", "no provenance", "not JSON"])
+def test_a_report_of_another_model_is_not_believed(folder, measured, damage):
+    reports.write(collect(folder, "mps2-an386"), folder)
+    path = folder / "report.json"
+    data = json.loads(path.read_text())
+    if damage == "other model":
+        data["provenance"]["source_hash"] = "0" * 64
+    else:
+        del data["provenance"]
+    path.write_text("{" if damage == "not JSON" else json.dumps(data))
+    found = collect(folder)
+    assert found.board is None
+    assert all(layer.instructions is None for layer in found.layers)
