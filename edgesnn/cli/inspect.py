@@ -51,10 +51,13 @@ def report(
 ) -> None:
     """Print what is known about a model, and write it as report.json and report.html."""
     from edgesnn import report as reports
-    from edgesnn.report.collect import collect
 
-    exported = (directory / "step.onnx").is_file()
-    content = collect(directory, board) if exported else reports.load(directory)
+    if (directory / "step.onnx").is_file():
+        from edgesnn.report.collect import collect  # reads graphs, which showing a report does not need
+
+        content = collect(directory, board)
+    else:
+        content = reports.load(directory)
     layers = [layer.model_dump() for layer in content.layers or []]
     if layers:
         names = [name for name in layers[0] if any(layer[name] is not None for layer in layers)]

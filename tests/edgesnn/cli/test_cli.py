@@ -13,6 +13,7 @@ from toy import ToySession, make_model
 from edgesnn import __version__, bench, runtime
 from edgesnn.cli import console, main
 from edgesnn.errors import EdgesnnError
+from edgesnn.runtime.verify import Check
 
 STREAM = "label,x,y\n" + "walk,0,0\n" * 5
 
@@ -223,3 +224,26 @@ def test_report_prints_the_figures_and_writes_the_page(edgesnn: Command, tmp_pat
     assert ["a", "1", "2", "3", "-"] in shown
     assert ["b", "1", "2", "3", "0.2682"] in shown
     assert "117.2 KiB" in (tmp_path / "report.html").read_text()
+
+
+def test_a_plain_report_needs_neither_graphs_nor_training(
+    edgesnn: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for package in ("edgesnn.report.collect", "onnxscript", "torch"):
+        monkeypatch.setitem(sys.modules, package, None)
+    (tmp_path / "report.json").write_text('{"size": {"float32_bytes": 120000, "packed_bytes": 9200}}')
+    outcome = edgesnn("report", tmp_path)
+    assert (outcome.status, outcome.err) == (0, "")
+    assert "9,200" in outcome.out
+
+
+@pytest.mark.parametrize(("difference", "status"), [(None, 0), ("step 3: y[0]: expected 1, got 2", 1)])
+def test_verify_says_what_was_not_run(
+    edgesnn: Command, monkeypatch: pytest.MonkeyPatch, difference: str | None, status: int
+) -> None:
+    checks = [Check("ort", "step", 600, difference), Check("board", "all", 0, None, "no emulator")]
+    monkeypatch.setattr("edgesnn.runtime.verify.verify", lambda *_, **__: checks)
+    outcome = edgesnn("verify", "model")
+    assert outcome.status == status
+    assert "not run: no emulator" in outcome.out
+    assert "not run on this machine: board" in outcome.out

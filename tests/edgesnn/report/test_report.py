@@ -181,8 +181,15 @@ def test_the_page_shows_the_numbers_and_needs_nothing_from_outside() -> None:
 def test_the_page_tells_where_the_figures_come_from_and_what_they_must_beat() -> None:
     text = reports.render(reports.DemoReport.parse(FULL))
     footer = re.sub(r"\s+", " ", text[text.index("<footer") : text.index("</footer>")])
-    for shown in ("edgesnn demo --model empf", "quick: fewer epochs", "2026-01-02", "seed 5", "edgesnn 9.8.7", "0123456789abcdef.",
-                  "A Fast One, 3 cores, Linux x86_64", "python 3.12.1, torch 2.13.0."):  # fmt: skip
+    for shown in (
+        "edgesnn demo --model empf",
+        "quick: fewer epochs",
+        "on 2026-01-02",
+        "seed 5",
+        "edgesnn 9.8.7, model 0123456789abcdef.",
+        "A Fast One, 3 cores, Linux x86_64",
+        "python 3.12.1, torch 2.13.0.",
+    ):
         assert shown in footer
     assert re.search(r"baseline: always the most frequent class[^<]*</td><td>16\.3 %", text)
 
