@@ -103,7 +103,7 @@ def _number(text: str, column: str, place: str) -> float:
         raise DataError(f"{place}: expected a finite number in column {column!r}, got {text}; drop or repair the row")
     if abs(value) > FLOAT32_MAX:
         raise DataError(
-            f"{place}: expected a 32-bit floating-point number in column {column!r}, got {text}; drop or repair the row"
+            f"{place}: expected a value within float32 in column {column!r}, got {text}; drop or repair the row"
         )
     return value
 

@@ -43,7 +43,7 @@ def test_the_label_column_may_be_missing(tmp_path):
         ("ax,ay,label\n1,2,run,4\n", "line 2: expected 3 columns, as in the header, got 4"),
         ("ax,ay,label\n1,2,run\n1,nan,run\n", "line 3: expected a finite number in column 'ay', got nan"),
         ("ax,ay,label\ninf,2,run\n", "line 2: expected a finite number in column 'ax'"),
-        ("ax,ay,label\n1e39,2,run\n", "expected values within float32, got 1e+39"),
+        ("ax,ay,label\n1e39,2,run\n", "line 2: expected a value within float32 in column 'ax', got 1e39"),
         ("ax,ay,label\n1,fast,run\n", "line 2: expected a number in column 'ay', got 'fast'"),
         ("ax,ay,label\n1,,run\n", "line 2: expected a number in column 'ay'"),
         (b"ax,ay\n\xff\xfe,2\n", "line 2: expected a number in column 'ax'"),

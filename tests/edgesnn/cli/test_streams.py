@@ -1,0 +1,173 @@
+"""`edgesnn run` and `edgesnn adapt` as processes between pipes: signals, readers that leave, files that are wrong."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from random_models import RandomModel, Shape
+
+from edgesnn.runtime import state
+from edgesnn.runtime.model import Model
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and pipes of POSIX")
+
+HEADER, ROW = b"a,b,c,label\n", b"0.5,-1.5,2,1\n"
+Process = subprocess.Popen[bytes]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """A random network that reads one row of three channels as one image."""
+    folder = tmp_path_factory.mktemp("streams")
+    return RandomModel(Shape((3,), hidden=(("BinaryLinear", 4),), classes=3), seed=5).write(folder, vectors=False)
+
+
+def command(name: str, model: Model, *flags: object) -> list[str]:
+    return [sys.executable, "-c", "from edgesnn.cli import main; main()", name, str(model.path),
+            "--backend", "reference", *map(str, flags)]  # fmt: skip
+
+
+@contextmanager
+def piped(*arguments: str) -> Iterator[Process]:
+    process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def feed(process: Process, rows: int, header: bytes = HEADER) -> None:
+    """Write rows and read the decision on each."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(header + rows * ROW)
+    process.stdin.flush()
+    for _ in range(rows):
+        assert process.stdout.readline().startswith(b"{")
+
+
+def learned(model: Model, path: Path) -> int:
+    """How many learning steps a saved state has behind it."""
+    saved = state.load(path, model.model_id, model.snapshot_bytes).payload
+    return int(model.unpack(saved)["learn.count"][0])
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_saves_what_was_learned(model: Model, tmp_path: Path, number: signal.Signals, status: int) -> None:
+    path = tmp_path / "user.state"
+    with piped(*command("adapt", model, "--state", path)) as process:
+        feed(process, 3)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == status
+    assert b"Traceback" not in errors
+    assert learned(model, path) == 3
+
+
+def test_a_second_term_changes_nothing_and_a_stopped_reader_does_not_hold_it_up(model: Model, tmp_path: Path) -> None:
+    path = tmp_path / "user.state"
+    (tmp_path / "s.csv").write_bytes(HEADER + 5000 * ROW)
+    with piped(*command("adapt", model, "--state", path, "--save-every", 0, "--source", tmp_path / "s.csv")) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(1)  # the pipe fills, and the process waits in a write
+        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=30) == 143
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
+    assert state.load(path, model.model_id, model.snapshot_bytes).notice is None
+
+
+def test_a_kill_costs_no_more_than_the_steps_since_the_last_save(model: Model, tmp_path: Path) -> None:
+    path = tmp_path / "user.state"
+    with piped(*command("adapt", model, "--state", path)) as process:
+        feed(process, 103)
+        process.kill()
+    assert learned(model, path) == 100
+
+
+def test_two_processes_do_not_adapt_with_one_file(model: Model, tmp_path: Path) -> None:
+    path = tmp_path / "user.state"
+    with piped(*command("adapt", model, "--state", path)) as process:
+        feed(process, 1)
+        second = subprocess.run(command("adapt", model, "--state", path), input=HEADER + ROW, capture_output=True)
+        assert second.returncode == 2
+        assert second.stdout == b""
+        assert second.stderr.count(b"\n") == 1
+        assert b"another process" in second.stderr
+        feed(process, 1, header=b"")
+        process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert learned(model, path) == 2
+
+
+def test_a_reader_that_leaves_is_a_normal_end(model: Model, tmp_path: Path) -> None:
+    path = tmp_path / "user.state"
+    with piped(*command("adapt", model, "--state", path)) as process:
+        feed(process, 2)
+        assert process.stdout is not None
+        assert process.stdin is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        process.stdin.write(ROW)
+        process.stdin.flush()
+        assert process.wait(timeout=30) == 0
+        assert process.stderr.read() == b""
+    assert learned(model, path) == 3
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+@pytest.mark.parametrize("name", ["run", "adapt"])
+def test_an_output_that_is_full_is_one_line(model: Model, name: str) -> None:
+    with Path("/dev/full").open("wb") as full:
+        ended = subprocess.run(command(name, model), input=HEADER + ROW, stdout=full, stderr=subprocess.PIPE)
+    assert ended.returncode == 2
+    assert ended.stderr.count(b"\n") == 1
+    assert ended.stderr.startswith(b"edgesnn: standard output: expected")
+
+
+def damaged(model: Model) -> bytes:
+    slot = state.HEADER_BYTES + model.snapshot_bytes
+    return state.encode(model.model_id, 1, model.pack(model.factory)) + b"torn".ljust(slot, b"\0")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (lambda _: b"", b"factory model"),
+        (lambda model: damaged(model)[:-1], b"slot 1 is damaged"),
+        (damaged, b"slot 1"),
+    ],
+)
+def test_what_was_lost_is_told_and_the_stream_goes_on(
+    model: Model, tmp_path: Path, content: Callable[[Model], bytes], words: bytes
+) -> None:
+    path = tmp_path / "user.state"
+    path.write_bytes(content(model))
+    ended = subprocess.run(command("adapt", model, "--state", path), input=HEADER + ROW, capture_output=True)
+    assert (ended.returncode, ended.stdout.count(b"\n"), ended.stderr.count(b"\n")) == (0, 1, 1)
+    assert ended.stderr.startswith(b"edgesnn: ")
+    assert words in ended.stderr
+    assert learned(model, path) == 1
+
+
+def test_the_users_data_given_as_a_state_is_refused_before_the_first_row(model: Model, tmp_path: Path) -> None:
+    path = tmp_path / "motion.csv"
+    path.write_bytes(HEADER + 3 * ROW)
+    with piped(*command("adapt", model, "--state", path)) as process:  # nothing is fed
+        assert process.wait(timeout=30) == 2
+        assert process.stderr is not None
+        text = process.stderr.read()
+    assert text.count(b"\n") == 1
+    assert b"not a state file" in text
+    assert b"delete" not in text
+    assert path.read_bytes() == HEADER + 3 * ROW
