@@ -6,6 +6,7 @@ from abc import abstractmethod
 
 import numpy as np
 
+from edgesnn.errors import DataError
 from edgesnn.runtime.model import Array, Model
 from edgesnn.runtime.session import Session
 
@@ -24,7 +25,16 @@ class GraphSession(Session):
         """Advance T time steps in one call of `window.onnx`; xs integers [T, ...] -> int32 [T, K].
 
         T is `model.time_steps`. Equals T calls of `step`, states included.
+
+        Raises:
+            DataError: another number of time steps, shape or dtype.
         """
+        xs, spec = np.asarray(xs), self.model.input
+        shape = (self.model.time_steps, *spec.shape)
+        if xs.shape != shape or xs.dtype != spec.dtype:
+            raise DataError(
+                f"window: expected {spec.dtype} {shape}, got {xs.dtype} {xs.shape}; see `input` in the metadata"
+            )
         return self._advance("window", xs[:, None])[:, 0]
 
     def _step(self, x: Array) -> Array:

@@ -86,7 +86,7 @@ def verify(
         backends: names to compare (default: all whose files are in the folder; one that cannot run on this machine
             gives a check that says so).
         board: board of the `board` backend (default: the one the C package was exported for).
-        steps: steps of each of the random streams.
+        steps: steps of each of the random streams; at least one window, so that no graph goes without comparison.
 
     Raises:
         BackendError: a named backend is unknown or cannot run here.
@@ -100,7 +100,7 @@ def verify(
             f"backends: expected some of {', '.join(BACKENDS)}, got {', '.join(unknown)}; drop or correct it"
         )
     missing = {} if backends is not None else _missing(model, names, board)
-    streams = [_expected(model, steps, seed) for seed in SEEDS]
+    streams = [_expected(model, max(steps, model.time_steps), seed) for seed in SEEDS]
     checks: list[Check] = []
     for name in names:
         if name in missing:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from random_models import RandomModel, Shape
 
+from edgesnn.errors import DataError
 from edgesnn.runtime.graph import GraphSession
 from edgesnn.runtime.ort import OrtSession
 from edgesnn.runtime.reference import ReferenceSession
@@ -81,3 +82,25 @@ def test_a_window_equals_its_steps_with_learning_between(model, backend):
         for session in (steps, windows):
             session.learn(abs(int(labels[start])))
         assert windows.snapshot() == steps.snapshot()
+
+
+@pytest.mark.parametrize("backend", [ReferenceSession, OrtSession])
+@pytest.mark.parametrize(
+    "xs",
+    [
+        np.zeros((2, 5), np.int8),
+        np.zeros((4, 5), np.int8),
+        np.zeros((3, 4), np.int8),
+        np.zeros(5, np.int8),
+        np.zeros((3, 5), np.float32),
+        np.int8(1),
+    ],
+    ids=lambda xs: f"{xs.dtype}{xs.shape}",
+)
+def test_a_window_of_another_shape_is_one_line_and_changes_nothing(model, backend, xs):
+    session = backend(model)
+    before = session.snapshot()
+    with pytest.raises(DataError, match=r"^window: expected int8 \(3, 5\), got .*$") as error:
+        session.window(xs)
+    assert "\n" not in str(error.value)
+    assert session.snapshot() == before

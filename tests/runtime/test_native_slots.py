@@ -60,6 +60,21 @@ def test_load_takes_the_newest(session):
     assert session.snapshot() == newest
 
 
+def test_sequence_numbers_wrap_as_in_a_state_file(session, tmp_path):
+    total, path = slot_bytes(session), tmp_path / "s.state"
+    last = state.encode(session.model.model_id, 2**32 - 1, session.snapshot())
+    path.write_bytes(last + bytes(total))
+    storage = Storage(total, path.read_bytes())
+    for _ in range(3):
+        newest = advance(session)
+        session.save(path)
+        assert session.save_slots(storage) == OK
+        assert bytes(storage.memory) == path.read_bytes()
+        advance(session)
+        assert session.load_slots(storage) == OK
+        assert session.snapshot() == newest
+
+
 def test_reads_a_state_file_of_python(session, tmp_path):
     saved = session.snapshot()
     session.save(tmp_path / "s.state")

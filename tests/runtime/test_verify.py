@@ -89,6 +89,14 @@ def test_a_healthy_folder_is_equal_over_hundreds_of_steps(folder):
         assert check.compared >= (200 if graph == "learn" else 500)
 
 
+def test_fewer_steps_than_a_window_still_compare_one_window_a_stream(folder):
+    checks = {(check.backend, check.graph): check for check in verify(folder, ["reference", "ort"], steps=1)}
+    steps = Model.load(folder).time_steps
+    assert steps > 1
+    for key in (("reference", "window"), ("ort", "window"), ("ort", "step")):
+        assert checks[key].compared == 2 * steps
+
+
 @pytest.mark.parametrize(
     ("tensor", "index", "bit"),
     [

@@ -81,6 +81,11 @@ static int examine(const esnn_net *net, const esnn_storage *storage, uint32_t sl
     return status;
 }
 
+/* Whether `left` was saved after `right`: sequences wrap at 2^32 (serial number arithmetic, RFC 1982). */
+static int newer(uint32_t left, uint32_t right) {
+    return left != right && left - right < 0x80000000u;
+}
+
 /* The newest intact slot and its header; ESNN_E_NO_STATE or ESNN_E_OTHER_MODEL if there is none. */
 static int find_newest(const esnn_net *net, const esnn_storage *storage, uint32_t *newest, slot_header *header) {
     int found = ESNN_E_NO_STATE;
@@ -91,7 +96,7 @@ static int find_newest(const esnn_net *net, const esnn_storage *storage, uint32_
         if (status != ESNN_OK) {
             return status;
         }
-        if (content == SLOT_INTACT && (found != ESNN_OK || candidate.sequence > header->sequence)) {
+        if (content == SLOT_INTACT && (found != ESNN_OK || newer(candidate.sequence, header->sequence))) {
             found = ESNN_OK;
             *newest = slot;
             *header = candidate;
