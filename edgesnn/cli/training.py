@@ -50,6 +50,9 @@ def train(
         int | None, typer.Option(min=1, metavar="ROWS", help="Rows from frame to frame of a CSV file; 4 if not given.")
     ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the configuration's.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Time steps of a training window, instead of the configuration's.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Instead of the configuration's.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run folder's checkpoint.")] = False,
     folder: Annotated[Path, typer.Option("-o", "--out", metavar="RUN", help="Run folder.")] = Path("runs/latest"),
@@ -61,7 +64,8 @@ def train(
     flags |= {"--rate": rate, "--frame": frame, "--hop": hop}
     given = {flag: value for flag, value in flags.items() if value is not None}
     settings = _settings(config, given, folder, resume)
-    changes = {key: value for key, value in (("epochs", epochs), ("seed", seed)) if value is not None}
+    instead = {"epochs": epochs, "steps": steps, "seed": seed}
+    changes = {key: value for key, value in instead.items() if value is not None}
     run = runs.train(settings.model_copy(update=changes), folder, resume=resume)
     validation = [epoch.validation for epoch in run.history.epochs if epoch.validation is not None]
     figures = {"epochs": len(run.history.epochs), "seconds": run.history.seconds}
@@ -105,7 +109,9 @@ def quantize(
     unknown = settings.keys() - inspect.signature(quantized).parameters.keys()
     if unknown:
         raise ConfigError(f"{run}: [quantization] has {', '.join(sorted(unknown))}, which nothing reads; remove it")
-    net = quantized(source.net, calibrate=source.data, rule=rules.build(source.config.rule), progress=True, **settings)
+    arguments = {"steps": source.config.steps, **settings}
+    rule = rules.build(source.config.rule)
+    net = quantized(source.net, calibrate=source.data, rule=rule, progress=True, **arguments)
     config = source.config.model_copy(update={"quantization": settings})
     runs.save_run(replace(source, net=net, config=config), target)
     if net.report is not None:

@@ -99,7 +99,7 @@ def _stream_training(
             labels.append(recording.label)
             start += round(tempo * stride)
     if not windows:
-        raise DataError(f"data '{data.name}': no recording has the {span} rows of {steps} steps; use fewer steps")
+        raise DataError(f"data '{data.name}': no recording has the {span} rows of {steps} steps; use fewer (--steps)")
     for batch in _shuffled(len(windows), batch_size, generator):
         x = np.stack([frames(windows[i], frame) for i in batch.tolist()], axis=1)
         yield torch.from_numpy(x), torch.tensor([labels[i] for i in batch.tolist()])

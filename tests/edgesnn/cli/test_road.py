@@ -102,6 +102,16 @@ def test_a_stream_of_ones_own_is_judged_as_a_stream(edgesnn: Command, tmp_path: 
     assert first["seconds"] == 7 / 25
 
 
+def test_short_recordings_need_fewer_steps(edgesnn: Command, tmp_path: Path) -> None:
+    rows = [f"{i % (3 + 4 * label)},{label}" for label in (0, 1) * 3 for i in range(80)]
+    (tmp_path / "s.csv").write_text("\n".join(["a,label", *rows]) + "\n")
+    flags = ("--model", "mlp", "--data", tmp_path / "s.csv", "--rule", "sltt:1", "--sizes", "8", "--epochs", "1")
+    refused = edgesnn("train", *flags, "-o", tmp_path / "run")
+    assert "use fewer (--steps)" in refused.err
+    assert edgesnn("train", *flags, "--steps", "4", "-o", tmp_path / "run").status == 0
+    assert edgesnn("quantize", tmp_path / "run").status == 0
+
+
 def test_verify_finds_every_backend_equal(edgesnn: Command, model: Path) -> None:
     outcome = edgesnn("verify", model, "--backends", "ort")
     assert outcome.status == 0
