@@ -96,11 +96,16 @@ class BoardSession(Session):
 
         Raises:
             BoardError: unknown board, or one that nothing emulates.
+            BudgetError: the firmware does not fit the board.
             BackendError: ziglang or the emulator is missing, or the firmware does not boot.
             ModelError: there is no C package, or it is of another model.
         """
         super().__init__(model)
-        self.firmware = build(model.path / "c", emulated(board or exported_board(model.path / "c")))
+        package = model.path / "c"
+        chosen = boards.load(board or exported_board(package))
+        if chosen.emulated_by:
+            build(package, chosen)  # linked for the part's own memory, which refuses what does not fit
+        self.firmware = build(package, emulated(board or exported_board(package)))
         self._harness = Harness(self.firmware, timeout_s=timeout_s)
         about = self._harness.about
         if (about.model_id, about.snapshot_bytes) != (model.model_id, model.snapshot_bytes):

@@ -37,9 +37,10 @@ def export(
     ] = None,
 ) -> None:
     """Export integer ONNX graphs and, where asked for, compiled libraries or a C package that fits a board."""
+    from edgesnn import boards, folders, runs
     from edgesnn import export as exporter
-    from edgesnn import folders, runs
 
+    boards.load(board)  # an unknown one is told now, not after the graphs are written
     folders.make(folder)
     source = runs.load_run(run)
     scope = None if learn is Scope.NONE else learn.value

@@ -162,7 +162,7 @@ def test_the_example_for_an_image_decides_as_python_does(image):
 @needs_gcc
 @pytest.mark.parametrize("shape", [STREAM, IMAGE], ids=["stream", "image"])
 def test_hostile_names_stay_names(tmp_path, shape):
-    classes = HOSTILE[: shape.classes - 1] + [HOSTILE[-1]]
+    classes = [*HOSTILE[: shape.classes - 1], HOSTILE[-1]]
     Edges(shape, 7, classes=classes, channels=HOSTILE).write(tmp_path)
     folder = c(tmp_path)
     for source in ("rand.c", "rand_io.c", "selftest/main.c"):

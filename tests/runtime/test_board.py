@@ -164,7 +164,7 @@ def test_the_emulator_ends_with_its_owner(firmware: Firmware) -> None:
         "print(harness.emulator._process.pid, flush=True)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
-    package = firmware.elf.parent.parent.parent
+    package = firmware.elf.parent.parent.parent / "c"
     owner = subprocess.run(
         [sys.executable, "-c", script, str(package), firmware.board.id], capture_output=True, text=True, check=False
     )

@@ -7,14 +7,43 @@ import pytest
 from random_models import RandomModel, Shape
 
 from edgesnn import boards, export
+from edgesnn.errors import BudgetError
 from edgesnn.runtime.backends import open_session
+from edgesnn.runtime.model import Model
 from edgesnn.runtime.profile import profile
+from edgesnn.runtime.verify import available
 
 SHAPES = {
     "dense": Shape(),
     "conv": Shape((3, 6, 5), "uint8", (("BinaryConv2d", 9), ("Conv2d", 4), ("BinaryLinear", 10)), pool=True),
     "steps": Shape((13,), "int8", (("BinaryLinear", 33), ("BinaryLinear", 7)), steps=3, bits=8),
 }
+
+
+def own_board(folder: Path, old: str, new: str) -> str:
+    """The file of a board that differs from one of the catalogue."""
+    text = (boards.SUPPORT.parent / "nucleo-f446re.toml").read_text(encoding="utf-8")
+    path = folder / "own.toml"
+    path.write_text(text.replace('id = "nucleo-f446re"', 'id = "own"').replace(old, new), encoding="utf-8")
+    return str(path)
+
+
+@pytest.mark.usefixtures("emulator")
+def test_a_part_one_can_buy_runs_on_the_board_with_its_core(tmp_path: Path) -> None:
+    RandomModel(Shape(), seed=7).write(tmp_path)
+    export.c(tmp_path, "nucleo-f446re")
+    assert available(Model.load(tmp_path)) == ["reference", "ort", "native", "board"]
+    with open_session(tmp_path, "reference") as reference, open_session(tmp_path, "board") as board:
+        x = np.arange(13, dtype=np.int8)
+        assert reference.step(x).tolist() == board.step(x).tolist()
+
+
+@pytest.mark.usefixtures("emulator")
+def test_firmware_that_does_not_fit_the_part_is_refused(tmp_path: Path) -> None:
+    RandomModel(Shape(), seed=7).write(tmp_path)
+    export.c(tmp_path, own_board(tmp_path, "bytes = 131072", "bytes = 8400"))  # the arena fits, but not with the stack
+    with pytest.raises(BudgetError, match="rand on own: expected at most 524288 bytes of flash and 8400 bytes of RAM"):
+        open_session(tmp_path, "board")
 
 
 @pytest.mark.parametrize("name", SHAPES)

@@ -148,6 +148,12 @@ def test_a_title_is_not_broken_by_a_narrow_table(capsys: pytest.CaptureFixture[s
     assert lines == [["validation", "accuracy"], ["figure", "value"], ["x", "0.2682"]]
 
 
+def test_an_unknown_board_is_refused_before_anything_is_written(edgesnn: Command, tmp_path: Path) -> None:
+    outcome = edgesnn("export", tmp_path, "-o", tmp_path / "out", "--format", "c", "--board", "foo")
+    assert (outcome.status, "'foo'" in outcome.err) == (2, True)
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_message_of_several_lines_becomes_one(edgesnn: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime, "open", raises(EdgesnnError("graph:\n  bad  node\n")))
     assert edgesnn("run", "x").err == "edgesnn: graph: bad node\n"
