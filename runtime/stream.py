@@ -54,7 +54,9 @@ def row_channels(model: Model) -> int:
     return model.frame.channels if model.frame is not None else math.prod(model.input.shape)
 
 
-def csv_rows(lines: Iterable[str], channels: int, classes: Sequence[str], place: str = "stream") -> Iterator[Row]:
+def csv_rows(
+    lines: Iterable[str], channels: int, classes: Sequence[str], place: str = "stream", names: Sequence[str] = ()
+) -> Iterator[Row]:
     """Parse CSV lines: a header of channel names, then numbers.
 
     A column `label`, at any place, holds a class name, a class index, or nothing where the class is not known. Rows are
@@ -65,9 +67,10 @@ def csv_rows(lines: Iterable[str], channels: int, classes: Sequence[str], place:
         channels: number of columns besides `label`.
         classes: class names, in the order of the model.
         place: name of the source in error messages.
+        names: names of the channels in the order of the model; empty where it has none.
 
     Raises:
-        DataError: naming the line: no header, a wrong number of columns, text, a number that is not
+        DataError: naming the line: no header, other channels, a wrong number of columns, text, a number that is not
             finite in 32 bits, an unknown label.
     """
     table = CsvTable(lines, place)
@@ -77,18 +80,23 @@ def csv_rows(lines: Iterable[str], channels: int, classes: Sequence[str], place:
             f"{place}, line 1: expected {channels} channels besides {LABEL!r}, got {len(table.channels)} ({shown}); "
             "give the columns the model was trained on"
         )
+    if names and table.channels != tuple(names):
+        raise DataError(
+            f"{place}, line 1: expected the channels {', '.join(names)}, in this order, "
+            f"got {', '.join(table.channels)}; reorder or rename the columns"
+        )
     for row in table:
         yield Row(row.values, parse_label(row.label, classes, row.place))
 
 
-def csv_file_rows(path: str | Path, channels: int, classes: Sequence[str]) -> Iterator[Row]:
+def csv_file_rows(path: str | Path, channels: int, classes: Sequence[str], names: Sequence[str] = ()) -> Iterator[Row]:
     """The rows of a CSV file; see `csv_rows`.
 
     Raises:
         DataError: the file cannot be opened, or a line is malformed.
     """
     with open_csv(path) as file:
-        yield from csv_rows(file, channels, classes, str(path))
+        yield from csv_rows(file, channels, classes, str(path), names)
 
 
 def array_rows(values: Array, labels: Iterable[int | None] | None = None) -> Iterator[Row]:

@@ -90,10 +90,10 @@ def _rows(source: str, model: Model) -> Iterator[Row]:
 
     channels = stream.row_channels(model)
     if source != "-":
-        return stream.csv_file_rows(source, channels, model.classes)
+        return stream.csv_file_rows(source, channels, model.classes, model.channels)
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(encoding="utf-8-sig", errors="backslashreplace", newline="")
-    return stream.csv_rows(sys.stdin, channels, model.classes, "standard input")
+    return stream.csv_rows(sys.stdin, channels, model.classes, "standard input", model.channels)
 
 
 def _warn(message: str) -> None:

@@ -79,6 +79,16 @@ def test_a_malformed_line_is_named_in_one_line(text: str, place: str, expected: 
     assert f"got {got}" in message or f"got '{got}'" in message
 
 
+@pytest.mark.parametrize("header", ["y,x", "x,z", "X,y"])
+def test_channels_must_have_the_names_and_the_order_of_the_model(header: str) -> None:
+    """A swapped axis gives no error in numbers, only wrong decisions."""
+    with pytest.raises(
+        DataError, match=f"line 1: expected the channels x, y, in this order, got {header.replace(',', ', ')};"
+    ):
+        list(stream.csv_rows(io.StringIO(f"{header}\n1,2\n"), 2, CLASSES, names=("x", "y")))
+    assert len(list(stream.csv_rows(io.StringIO("x,label,y\n1,,2\n"), 2, CLASSES, names=("x", "y")))) == 1
+
+
 def test_rows_before_a_malformed_line_are_delivered() -> None:
     rows = stream.csv_rows(io.StringIO("x,y\n1,2\nbad\n"), 2, CLASSES)
     assert next(rows).values == [1.0, 2.0]
