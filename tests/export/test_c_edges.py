@@ -160,6 +160,22 @@ def test_the_example_for_an_image_decides_as_python_does(image):
 
 
 @needs_gcc
+def test_what_is_not_called_is_not_linked(stream, tmp_path):
+    folder = stream.path / "c"
+    include = ["-std=c11", f"-I{folder}", f"-I{folder / 'esnn'}"]
+    sources = [folder / "rand.c", folder / "rand_io.c", *sorted((folder / "esnn").glob("*.c"))]
+    subprocess.run(["gcc", *include, "-c", *map(str, sources)], cwd=tmp_path, check=True)
+    subprocess.run(
+        ["ar", "rcs", "model.a", *sorted(path.name for path in tmp_path.glob("*.o"))], cwd=tmp_path, check=True
+    )
+    main = [*include, str(folder / "selftest" / "main.c"), "model.a", "-o", "program"]
+    subprocess.run(["gcc", *main], cwd=tmp_path, check=True)
+    symbols = subprocess.run(["nm", "program"], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    assert "rand_model" in symbols
+    assert not re.search("rand_(quantize|mean|class_names)", symbols)
+
+
+@needs_gcc
 @pytest.mark.parametrize("shape", [STREAM, IMAGE], ids=["stream", "image"])
 def test_hostile_names_stay_names(tmp_path, shape):
     classes = [*HOSTILE[: shape.classes - 1], HOSTILE[-1]]
