@@ -81,7 +81,8 @@ def _newer(left: Slot, right: Slot) -> bool:
 def save(path: Path, model_id: int, payload: bytes) -> None:
     """Write a state into the slot that does not hold the newest one.
 
-    A file that is missing, empty or shorter than two slots is brought to its full size first.
+    A file that is missing or empty is brought to its full size first; one cut short in its second slot gets there by
+    the write, for its first slot is the newest.
 
     Raises:
         StateError: the file is not a state file of this model, and is left untouched; or it cannot be written.
@@ -92,10 +93,9 @@ def save(path: Path, model_id: int, payload: bytes) -> None:
         newest = _newest(path, existing, model_id, slot_bytes)
         target, sequence = (1 - newest.index, (newest.sequence + 1) % _SEQUENCES) if newest else (0, 1)
         slot = encode(model_id, sequence, payload)
-        if len(existing) < 2 * slot_bytes:
+        if not existing:
             with path.open("ab") as file:
                 file.truncate(2 * slot_bytes)
-        if not existing:
             _sync_folder(path.parent)
         with path.open("r+b") as file:
             _write(file, target * slot_bytes + HEADER_BYTES, slot[HEADER_BYTES:])
