@@ -32,7 +32,7 @@ def prepare(net: Network, weights: int, spikes: int, signed_input: bool = True) 
     """
     if weights not in WEIGHT_BITS or spikes not in SPIKE_BITS:
         raise QuantizationError(
-            f"quantize: expected weights (--weights) of 1, 2, 4 or 8 bits and spikes (--spikes) of 1, 2, 4 or 8, "
+            f"quantize: expected weights (--weights) in {WEIGHT_BITS} and spikes (--spikes) in {SPIKE_BITS} bits, "
             f"got {weights} and {spikes}; choose among these"
         )
     if "quantization" in net.config:

@@ -69,7 +69,7 @@ def refusal(net, weights, spikes, *words):
 
 @pytest.mark.parametrize(("weights", "spikes"), [(3, 4), (0, 4), (1, 3), (16, 1), (1, 0), (-1, 4)])
 def test_widths_that_are_not_offered_are_one_line(weights, spikes):
-    refusal(es.models.mlp(5, [6], 3), weights, spikes, "(1, 2, 4, 8)", f"got {weights} and {spikes}")
+    refusal(es.models.mlp(5, [6], 3), weights, spikes, "--weights) in (1, 2, 4, 8)", f"got {weights} and {spikes}")
 
 
 @pytest.mark.parametrize("spikes", [2, 4, 8])
