@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from random_models import RandomModel, Shape
 
+from edgesnn.cli.termination import Termination
 from edgesnn.runtime import state
 from edgesnn.runtime.model import Model
 
@@ -36,7 +37,8 @@ def command(name: str, model: Model, *flags: object) -> list[str]:
 
 @contextmanager
 def piped(*arguments: str) -> Iterator[Process]:
-    process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(arguments, stdin=pipe, stdout=pipe, stderr=pipe, pipesize=4096)  # soon full
     with process:
         try:
             yield process
@@ -58,6 +60,20 @@ def learned(model: Model, path: Path) -> int:
     """How many learning steps a saved state has behind it."""
     saved = state.load(path, model.model_id, model.snapshot_bytes).payload
     return int(model.unpack(saved)["learn.count"][0])
+
+
+def test_term_interrupts_waiting_and_nothing_else() -> None:
+    with Termination() as termination:
+        items = termination.each([1, 2, 3])
+        assert next(items) == 1
+        signal.raise_signal(signal.SIGTERM)  # at work on 1: remembered
+        with pytest.raises(SystemExit) as ended:
+            next(items)
+        assert ended.value.code == 143
+        signal.raise_signal(signal.SIGTERM)  # on the way out: nothing
+    with Termination() as termination, pytest.raises(SystemExit), termination.may_interrupt():
+        signal.raise_signal(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
