@@ -49,8 +49,8 @@ def test_files_are_valid_onnx(folder, graph):
 
 def test_metadata_is_complete(folder):
     meta = metadata(folder / "step.onnx")
-    keys = ("format", "name", "rule", "time_steps", "input", "frame", "rate_hz", "classes", "channels", "tensors", "learn",
-            "source_hash", "content_hash")  # fmt: skip
+    keys = ("format", "name", "rule", "time_steps", "input", "frame", "rate_hz", "classes", "channels", "tensors",
+            "learn", "source_hash", "content_hash")  # fmt: skip
     assert set(meta) == {f"edgesnn.{key}" for key in keys}
     assert (meta["edgesnn.format"], meta["edgesnn.name"], meta["edgesnn.rule"]) == ("1", "tiny", "SLTT")
     assert (meta["edgesnn.time_steps"], meta["edgesnn.rate_hz"], meta["edgesnn.frame"]) == ("3", "0", "null")
@@ -211,7 +211,7 @@ def partly_calibrated():
 
 
 @pytest.mark.parametrize(("make", "pattern"), [
-    (lambda: es.models.mlp(64, [8], 10), r"^network: expected a quantized network, got a float one; call"),
+    (lambda: es.models.mlp(64, [8], 10), r"^network: expected a quantized network, got a float one; run"),
     (uncalibrated, r"^input: expected a calibrated quantizer, got one that never saw data; pass calibrate=data"),
     (partly_calibrated, r"^neuron2: expected a calibrated quantizer, got one that never saw data"),
 ])  # fmt: skip

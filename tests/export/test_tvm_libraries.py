@@ -6,28 +6,24 @@ import json
 import shutil
 
 import numpy as np
-import onnx
 import pytest
 from random_models import RandomModel, Shape
 
 from edgesnn import export
 from edgesnn.errors import BackendError, ModelError
-from edgesnn.export.window import window
 from edgesnn.runtime import open as open_session
 from edgesnn.runtime.vectors import random_stream
 
 pytest.importorskip("tvm", reason="needs apache-tvm")
 
 DENSE = Shape((13,), "int8", (("BinaryLinear", 11), ("Linear", 5)), neurons=("EMPF", "LIF"), steps=3)
-IMAGE = Shape((2, 5, 4), "uint8", (("Conv2d", 3), ("BinaryConv2d", 4)), ("ParallelEMPF", "EMPF"), learn=False)
-WINDOW = 2
+IMAGE = Shape((2, 5, 4), "uint8", (("Conv2d", 3), ("BinaryConv2d", 4)), ("ParallelEMPF", "EMPF"), steps=2, learn=False)
 
 
 @pytest.fixture(scope="module", params=[DENSE, IMAGE], ids=["dense", "image"])
 def folder(request, tmp_path_factory):
     path = tmp_path_factory.mktemp("compiled")
-    model = RandomModel(request.param, seed=4).write(path)
-    onnx.save_model(window(model.step, WINDOW), path / "window.onnx")
+    RandomModel(request.param, seed=4).write(path)
     export.tvm(path)
     return path
 
@@ -51,9 +47,10 @@ def test_steps_and_learning_equal_the_reference(folder):
 def test_windows_equal_steps_of_the_reference(folder):
     """From the states that earlier windows left."""
     with open_session(folder, "reference") as reference, open_session(folder, "tvm") as compiled:
-        frames, _ = random_stream(reference.model, 4 * WINDOW, 9)
-        for start in range(0, len(frames), WINDOW):
-            part = frames[start : start + WINDOW]
+        size = reference.model.time_steps
+        frames, _ = random_stream(reference.model, 4 * size, 9)
+        for start in range(0, len(frames), size):
+            part = frames[start : start + size]
             assert np.array_equal(compiled.window(part), [reference.step(x) for x in part])
             assert compiled.snapshot() == reference.snapshot()
 

@@ -13,7 +13,7 @@ from edgesnn.layers import Readout, binarize
 from edgesnn.quant.layers import QuantReadout, quant_conv2d, quant_linear
 
 FEW = settings(max_examples=25)  # each takes milliseconds in Brevitas
-WEIGHT = st.floats(-2, 2, width=32)
+WEIGHT = st.floats(-2, 2, width=32, allow_subnormal=False)
 MATRIX = arrays(np.float32, (3, 5), elements=WEIGHT)
 KERNELS = arrays(np.float32, (2, 3, 2, 2), elements=WEIGHT)
 
