@@ -135,7 +135,6 @@ def _report(
     origin: Provenance,
 ) -> DemoReport:
     config, model = network.run.config, network.model
-    parameters = sum(parameter.numel() for parameter in network.run.net.parameters())
     health = network.qnet.report.layers if network.qnet.report else []
     content = {
         "name": model.name,
@@ -149,7 +148,7 @@ def _report(
             "instructions_per_step": round(work.instructions_per_step),
             "instructions_per_learn": round(work.instructions_per_learn),
         },
-        "size": {"float32_bytes": 4 * parameters, "packed_bytes": program.flash_bytes},
+        "size": {"float32_bytes": 4 * program.weights, "packed_bytes": program.flash_bytes},
         "training": {
             "seconds": network.run.history.seconds,
             "rule": model.rule,

@@ -86,7 +86,7 @@ class BoardUse(_Section):
 
 
 class Size(_Section):
-    """Parameters as float32, and as they are packed for the device."""
+    """Synaptic weights as float32; and all constants as they are packed for the device, scales and offsets included."""
 
     float32_bytes: Count
     packed_bytes: Count
