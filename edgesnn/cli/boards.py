@@ -20,7 +20,6 @@ def boards(
         rows = (
             (
                 entry.id,
-                entry.name,
                 entry.core.name,
                 entry.kind,
                 size(entry.flash_bytes),
@@ -29,7 +28,7 @@ def boards(
             )
             for entry in entries
         )
-        out.print(table(("id", "board", "core", "kind", "flash", "RAM", "clock"), rows, numbers=3))
+        out.print(table(("id", "core", "kind", "flash", "RAM", "clock"), rows, numbers=3))
         return
     out.print_json(load(board).model_dump_json(exclude_none=True))
 

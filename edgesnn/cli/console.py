@@ -15,11 +15,15 @@ err = Console(stderr=True)
 def table(
     columns: Iterable[str], rows: Iterable[Iterable[str]], title: str | None = None, numbers: int = 0
 ) -> RenderableType:
-    """A plain table whose last `numbers` columns are aligned to the right, below a title that is never wrapped."""
+    """A plain table: what is copied from it, the first column, is never cut, nor is the title above.
+
+    The last `numbers` columns are aligned to the right.
+    """
     names = list(columns)
     result = Table(box=None, pad_edge=False, header_style="bold")
     for at, name in enumerate(names):
-        result.add_column(name, justify="right" if at >= len(names) - numbers else "left")
+        number = at >= len(names) - numbers
+        result.add_column(name, justify="right" if number else "left", no_wrap=number or at == 0, overflow="fold")
     for row in rows:
         result.add_row(*row)
     # Rich would fit a title of the table itself into the width of its columns.
