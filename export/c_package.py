@@ -20,8 +20,7 @@ from edgesnn.export.c_plan import Program, check_budget, program
 from edgesnn.export.c_text import comment, markdown
 from edgesnn.runtime.model import Model
 from edgesnn.runtime.package import MANIFEST, manifest, written_files
-
-ABI = 1
+from edgesnn.runtime.state import ABI
 
 
 class _Template(string.Template):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import Command
 from toy import ToySession, make_model
 
 from edgesnn import __version__, bench, runtime
@@ -16,25 +17,6 @@ from edgesnn.errors import EdgesnnError
 from edgesnn.runtime.verify import Check
 
 STREAM = "label,x,y\n" + "walk,0,0\n" * 5
-
-
-class Outcome:
-    def __init__(self, status: int, out: str, err: str) -> None:
-        self.status, self.out, self.err = status, out, err
-
-
-Command = Callable[..., Outcome]
-
-
-@pytest.fixture
-def edgesnn(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    def call(*arguments: object) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["edgesnn", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        return Outcome(int(ended.value.code or 0), *capsys.readouterr())
-
-    return call
 
 
 @pytest.fixture
