@@ -23,8 +23,9 @@ from edgesnn.runtime.package import cache
 #: RAM set aside for the stack, at the start of RAM so that an overflow leaves RAM.
 STACK_BYTES = 8192
 
-# -O3 against -Os, the demo's model by `edgesnn report out/demo/model --board ID`: mps2-an386 54.7k instructions a step and
-# 26.1 KB of flash against 55.9k and 23.9 KB; mps2-an385 83.2k against 103.1k. zig gives -O1, -O2 and -O3 one meaning.
+# -O3 against -Os, the demo's model by `edgesnn report out/demo/model --board ID`: on mps2-an386 54.7k instructions a
+# step and 26.1 KB of flash against 55.9k and 23.9 KB; on mps2-an385 83.2k against 103.1k instructions.
+# zig gives -O1, -O2 and -O3 one meaning.
 _FLAGS = (
     "-std=c11", "-O3", "-g", "-ffreestanding", "-fno-sanitize=undefined", "-ffunction-sections", "-fdata-sections",
     "-fno-unwind-tables", "-fno-asynchronous-unwind-tables", "-fomit-frame-pointer", "-Wall", "-Wextra", "-Wconversion",
