@@ -29,7 +29,7 @@ def train(
     ] = None,
     model: Annotated[str | None, typer.Option(metavar="M", help="mlp or convnet, instead of CONFIG.")] = None,
     data: Annotated[
-        str | None, typer.Option(metavar="D", help="watch, mnist5k, digits or a labelled CSV file.")
+        str | None, typer.Option(metavar="D", help="watch, mnist5k, fashion, digits or a labelled CSV file.")
     ] = None,
     rule: Annotated[str | None, typer.Option(metavar="R", help="Learning rule: bptt, sltt, or sltt:K.")] = None,
     sizes: Annotated[str | None, typer.Option(metavar="N,N", help="Widths or channels of --model.")] = None,

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from edgesnn.data.csv_stream import CsvStream, from_csv, read_csv
 from edgesnn.data.dataset import Dataset, Frame, Images, Recording, Split, frames
+from edgesnn.data.fashion_mnist import fashion
 from edgesnn.data.images import digits, mnist5k
 from edgesnn.data.variation import Variation
 from edgesnn.data.watch import watch
@@ -19,6 +20,7 @@ __all__ = [
     "Split",
     "Variation",
     "digits",
+    "fashion",
     "frames",
     "from_csv",
     "load",
@@ -27,7 +29,7 @@ __all__ = [
     "watch",
 ]
 
-_LOADERS: dict[str, Callable[[], Dataset]] = {"watch": watch, "mnist5k": mnist5k, "digits": digits}
+_LOADERS: dict[str, Callable[[], Dataset]] = {"watch": watch, "mnist5k": mnist5k, "digits": digits, "fashion": fashion}
 
 
 def load(name: str | Path) -> Dataset:

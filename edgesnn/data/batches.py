@@ -48,9 +48,10 @@ def _image_training(
     data: Dataset, images: Images, steps: int, batch_size: int, generator: torch.Generator
 ) -> Iterator[Batch]:
     border = ((0, 0), (0, 0), (data.shift, data.shift), (data.shift, data.shift))
-    values, labels = torch.from_numpy(data.normalize(np.pad(images.values, border))), torch.from_numpy(images.labels)
+    values, labels = torch.from_numpy(np.pad(images.values, border)), torch.from_numpy(images.labels)
     for batch in _shuffled(len(labels), batch_size, generator):
-        x = _random_crops(values[batch], data.shift, generator)
+        crops = _random_crops(values[batch], data.shift, generator)
+        x = torch.from_numpy(data.normalize(crops.numpy()))
         yield x.expand(steps, *x.shape), labels[batch]
 
 
@@ -67,8 +68,9 @@ def _random_crops(x: Tensor, margin: int, generator: torch.Generator) -> Tensor:
 
 
 def _image_evaluation(data: Dataset, images: Images, steps: int) -> Iterator[Batch]:
-    values, labels = torch.from_numpy(data.normalize(images.values)), torch.from_numpy(images.labels)
-    for x, y in zip(values.split(EVALUATION_BATCH), labels.split(EVALUATION_BATCH), strict=True):
+    for start in range(0, len(images), EVALUATION_BATCH):
+        part = slice(start, start + EVALUATION_BATCH)
+        x, y = torch.from_numpy(data.normalize(images.values[part])), torch.from_numpy(images.labels[part])
         scored = torch.full((steps, len(y)), -1)
         scored[-1] = y
         yield x.expand(steps, *x.shape), scored

@@ -45,7 +45,7 @@ class Recording:
 class Images:
     """values [N, C, H, W] as stored by the source, labels [N]."""
 
-    values: NDArray[np.float32]
+    values: NDArray[np.float32] | NDArray[np.uint8]
     labels: NDArray[np.int64]
 
     def __len__(self) -> int:
