@@ -85,7 +85,7 @@ class Dataset:
         split: Split = getattr(self, name)
         return split
 
-    def normalize(self, values: NDArray[np.floating]) -> NDArray[np.float32]:
+    def normalize(self, values: NDArray[np.floating] | NDArray[np.uint8]) -> NDArray[np.float32]:
         """(values - mean) / std, per channel: rows [..., C] of a stream, or images [N, C, H, W]."""
         shape = (-1,) if self.frame else (1, -1, 1, 1)
         result: NDArray[np.float32] = ((values - self.mean.reshape(shape)) / self.std.reshape(shape)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Fashion-MNIST (Xiao et al., 2017; MIT license) as Debian packages it: 70,000 pieces of clothing, 28x28 grey values."""
+"""Fashion-MNIST (Xiao et al., 2017; MIT license) as Debian packages it: 70,000 grey images of 28x28, ten classes."""
 
 import gzip
 import shutil
