@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import nn
 
 from edgesnn import checkpoint as files
+from edgesnn import optimizers
 from edgesnn.data import Dataset
 from edgesnn.errors import ConfigError, TrainingError
 from edgesnn.evaluation import evaluate
@@ -69,14 +70,16 @@ def fit(
     resume: bool = False,
     patience: int | None = None,
     progress: bool = True,
+    optimizer: dict[str, Any] | None = None,
 ) -> History:
-    """Trains `net` in place with Adam and a cosine learning rate over the epochs.
+    """Trains `net` in place with a cosine learning rate over the epochs.
 
     steps: time steps of a training window (None: the data set's). checkpoint: a file written after each epoch; with
     `resume` training goes on from it, to the numbers an uninterrupted run would have given. patience: stop after this
     many epochs without a better validation accuracy, and keep the best weights; None trains all epochs and keeps the
-    last. Raises TrainingError for a loss that is not finite (the checkpoint stays that of the last whole epoch) and for
-    a checkpoint of another network or other settings. Networks of small matrices train on one thread.
+    last. optimizer: see `edgesnn.optimizers` (None: Adam). Raises TrainingError for a loss that is not finite (the
+    checkpoint stays that of the last whole epoch) and for a checkpoint of another network or other settings.
+    Networks of small matrices train on one thread.
     """
     if epochs < 1 or lr <= 0:
         raise ConfigError(f"fit: expected epochs >= 1 and lr > 0, got {epochs} and {lr}")
@@ -84,7 +87,7 @@ def fit(
         raise ConfigError("fit: patience needs a validation split, and this data has none; leave patience out")
     rule = SLTT() if rule is None else rule
     steps = data.steps if steps is None else steps
-    loop = _Loop(net, data, rule, epochs, lr, batch_size, steps, seed, patience)
+    loop = _Loop(net, data, rule, epochs, lr, batch_size, steps, seed, patience, optimizer or optimizers.ADAM)
     if resume:
         if checkpoint is None:
             raise ConfigError("fit: resume needs the checkpoint to go on from; pass checkpoint=")
@@ -133,6 +136,7 @@ class _Loop:
         steps: int,
         seed: int,
         patience: int | None,
+        optimizer: dict[str, Any],
     ) -> None:
         self.net, self.data, self.rule = net, data, rule
         self.epochs, self.lr, self.batch_size, self.steps, self.patience = epochs, lr, batch_size, steps, patience
@@ -145,11 +149,14 @@ class _Loop:
             "steps": steps,
             "seed": seed,
             "patience": patience,
+            "optimizer": optimizer,
         }
-        self.optimizer = torch.optim.Adam(net.parameters(), lr=lr)
+        self.auxiliary = rule.prepare(net)
+        self.optimizer = optimizers.build(optimizer, [*net.parameters(), *self.auxiliary.parameters()], lr)
         self.generator = torch.Generator().manual_seed(seed)
         self.history = History()
         self.best: files.Tensors = {}
+        self.step = 0  # of the epoch, from 1
 
     @property
     def finished(self) -> bool:
@@ -166,17 +173,11 @@ class _Loop:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         self.net.train()
+        self.optimizer.zero_grad(set_to_none=True)
         losses = []
         for step, (x, y) in enumerate(self.data.training_batches(self.steps, self.batch_size, self.generator)):
-            self.optimizer.zero_grad(set_to_none=True)
-            loss = self.rule.backward(self.net, x, y, self.generator)
-            if not math.isfinite(loss):
-                raise TrainingError(
-                    f"training: the loss is {loss} at epoch {number + 1}, step {step + 1}; lower lr (now {lr:g}); "
-                    "a checkpoint, if any, is that of the epoch before"
-                )
-            self.optimizer.step()
-            losses.append(loss)
+            self.step = step + 1
+            losses.append(self.rule.learn(self.net, x, y, self.generator, self.update))
         for name, parameter in self.net.named_parameters():
             if parameter.isnan().any():
                 raise TrainingError(f"training: '{name}' has NaN after epoch {number + 1}; lower lr (now {lr:g})")
@@ -187,6 +188,17 @@ class _Loop:
         self.history.epochs.append(epoch)
         self._remember(validation)
         return epoch
+
+    def update(self, loss: float) -> None:
+        """One step of the optimizer along the gradient that a rule has left; the next gradient starts at zero."""
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"training: the loss is {loss} at epoch {len(self.history.epochs) + 1}, step {self.step}; "
+                f"lower lr (now {self.optimizer.param_groups[0]['lr']:g}); "
+                "a checkpoint, if any, is that of the epoch before"
+            )
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
 
     def _remember(self, validation: float | None) -> None:
         if self.patience is None or validation is None:
@@ -205,6 +217,7 @@ class _Loop:
         tensors = {
             **files.with_prefix("model", self.net.state_dict()),
             **files.with_prefix("best", self.best),
+            **files.with_prefix("rule", self.auxiliary.state_dict()),
             **files.with_prefix("optimizer", files.optimizer_tensors(self.optimizer)),
             "generator": self.generator.get_state(),
         }
@@ -221,6 +234,7 @@ class _Loop:
         _same(path, "network", self.net.config, metadata["config"])
         _same(path, "setting", self.settings, metadata["settings"])
         files.load_weights(self.net, files.without_prefix("model", tensors), str(path))
+        files.load_weights(self.auxiliary, files.without_prefix("rule", tensors), str(path))
         files.load_optimizer(self.optimizer, files.without_prefix("optimizer", tensors))
         self.best = files.without_prefix("best", tensors)
         self.generator.set_state(tensors["generator"])

@@ -1,19 +1,56 @@
-"""The interface of a learning rule."""
+"""The interface of a learning rule. Shapes: T time steps, N batch."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from edgesnn.models import Network
+from edgesnn.models.network import State
+
+#: Applies the gradient that lies in `.grad` and clears it; called with the loss it belongs to.
+Update = Callable[[float], None]
 
 
 class Rule(ABC):
+    """How the gradient of L = 1/T sum_t l(o[t], y) (SLTT eq. 14) over a window is found, or what is taken for it."""
+
+    #: Whether `learn` updates after every part of a window, not once at its end.
+    updates_within_window = False
+
     @abstractmethod
-    def backward(self, net: Network, x: Tensor, y: Tensor, generator: torch.Generator) -> float:
-        """Adds this rule's gradient of the loss (SLTT eq. 14) to `.grad`; returns the loss."""
+    def parts(self, net: Network, x: Tensor, y: Tensor, generator: torch.Generator) -> Iterator[float]:
+        """Runs the window x [T, N, ...] with labels y [N], adds the gradient to `.grad` part by part, and yields the
+        loss of each part. The losses add up to that of the window. Between two parts the parameters may change.
+        """
 
     @abstractmethod
     def config(self) -> dict[str, Any]:
         """JSON description for `rules.build`."""
+
+    def backward(self, net: Network, x: Tensor, y: Tensor, generator: torch.Generator) -> float:
+        """Adds this rule's gradient of the whole window to `.grad`; returns the loss."""
+        return sum(self.parts(net, x, y, generator))
+
+    def learn(self, net: Network, x: Tensor, y: Tensor, generator: torch.Generator, update: Update) -> float:
+        """Learns one window: the gradient, and `update` when this rule wants it. Returns the loss."""
+        if not self.updates_within_window:
+            loss = self.backward(net, x, y, generator)
+            update(loss)
+            return loss
+        total = 0.0
+        for loss in self.parts(net, x, y, generator):
+            update(loss)
+            total += loss
+        return total
+
+    def prepare(self, net: Network) -> nn.Module:  # noqa: ARG002
+        """What the rule trains beside the network, made before training with `net`; most rules have nothing."""
+        return nn.Module()
+
+
+def detached(state: State) -> State:
+    """The same membranes, without the graph that they came from."""
+    return {name: v.detach() for name, v in state.items()}

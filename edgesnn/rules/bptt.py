@@ -1,27 +1,33 @@
 """Back-propagation through time: the baseline, exact for the surrogate derivative, memory grows with T."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from edgesnn.models import Network
+from edgesnn.models.network import State
 from edgesnn.rules.base import Rule
+from edgesnn.rules.loss import check_mse, step_loss
 
 
 class BPTT(Rule):
-    """Gradient of L = 1/T sum_t l(o[t], y) (SLTT eq. 14) through all time steps (SLTT eq. 7-10)."""
+    """Gradient of L = 1/T sum_t l(o[t], y) (SLTT eq. 14) through all time steps (SLTT eq. 7-10); l: `step_loss`."""
 
-    def backward(self, net: Network, x: Tensor, y: Tensor, generator: torch.Generator) -> float:  # noqa: ARG002
-        state: dict[str, Tensor] = {}
+    def __init__(self, mse: float = 0.0) -> None:
+        check_mse("BPTT", mse)
+        self.mse = mse
+
+    def parts(self, net: Network, x: Tensor, y: Tensor, generator: torch.Generator) -> Iterator[float]:  # noqa: ARG002
+        state: State = {}
         loss = x.new_zeros(())
         for t in range(x.shape[0]):
             logits, state = net.step(x[t], state, t)
-            loss = loss + cross_entropy(logits, y)
+            loss = loss + step_loss(logits, y, self.mse)
         loss = loss / x.shape[0]
         loss.backward()
-        return loss.item()
+        yield loss.item()
 
     def config(self) -> dict[str, Any]:
-        return {"kind": "bptt"}
+        return {"kind": "bptt", "mse": self.mse}

@@ -1,44 +1,47 @@
 """Spatial learning through time (Meng et al., ICCV 2023): an online gradient, in memory that does not grow with T."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from edgesnn.errors import ConfigError, TrainingError
 from edgesnn.models import Network
-from edgesnn.rules.base import Rule
+from edgesnn.models.network import State
+from edgesnn.rules.base import Rule, detached
+from edgesnn.rules.loss import check_mse, step_loss
 
 
 class SLTT(Rule):
     """dL/dW = sum_t e_u[t] s_in[t]^T (eq. 12-13) of L = 1/T sum_t l(o[t], y) (eq. 14), dropping every term through
-    v[t-1].
+    v[t-1]; l: `step_loss`.
 
     With k (SLTT-K, Algorithm 1), only k of the T steps, drawn without replacement, have a gradient. The paper keeps the
     factor 1/T, which makes the step smaller with k; here it is 1/k, so that the estimate is unbiased for every k. Steps
     that are not drawn run without gradient, steps after the last drawn one are not run, and the graph of a step is
     freed before the next.
+
+    SLTT(1) with EM-PF neurons is the random back-propagation of EM-PF (arXiv 2410.07547, section 4.3).
     """
 
-    def __init__(self, k: int | None = None) -> None:
+    def __init__(self, k: int | None = None, mse: float = 0.0) -> None:
         if k is not None and k < 1:
             raise ConfigError(f"SLTT: expected k >= 1 or None for all steps, got {k}")
-        self.k = k
+        check_mse("SLTT", mse)
+        self.k, self.mse = k, mse
 
-    def backward(self, net: Network, x: Tensor, y: Tensor, generator: torch.Generator) -> float:
+    def parts(self, net: Network, x: Tensor, y: Tensor, generator: torch.Generator) -> Iterator[float]:
         drawn = self.draw(x.shape[0], generator)
-        state: dict[str, Tensor] = {}
-        total = 0.0
+        state: State = {}
         for t in range(drawn[-1] + 1):
             with torch.set_grad_enabled(t in drawn):
                 logits, state = net.step(x[t], state, t)
-                if t in drawn:
-                    loss = cross_entropy(logits, y) / len(drawn)
-                    loss.backward()
-                    total += loss.item()
-                    state = {name: v.detach() for name, v in state.items()}
-        return total
+            if t in drawn:
+                loss = step_loss(logits, y, self.mse) / len(drawn)
+                loss.backward()
+                state = detached(state)
+                yield loss.item()
 
     def draw(self, steps: int, generator: torch.Generator) -> list[int]:
         """The time steps that get a gradient, ascending."""
@@ -49,4 +52,4 @@ class SLTT(Rule):
         return sorted(torch.randperm(steps, generator=generator)[: self.k].tolist())
 
     def config(self) -> dict[str, Any]:
-        return {"kind": "sltt", "k": self.k}
+        return {"kind": "sltt", "k": self.k, "mse": self.mse}

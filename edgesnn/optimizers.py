@@ -1,0 +1,24 @@
+"""The optimizers that `fit` knows, by a JSON description: {"kind": "sgd", "momentum": 0.9, "weight_decay": 5e-4}."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import nn
+
+from edgesnn.errors import ConfigError
+
+ADAM: dict[str, Any] = {"kind": "adam"}
+_KINDS: dict[str, type[torch.optim.Optimizer]] = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}
+
+
+def build(config: dict[str, Any], parameters: Iterable[nn.Parameter], lr: float) -> torch.optim.Optimizer:
+    """torch's optimizer of this kind; the other keys are its arguments. ConfigError for what it does not know."""
+    arguments = dict(config)
+    kind = arguments.pop("kind", None)
+    if kind not in _KINDS:
+        raise ConfigError(f"optimizer: expected one of {', '.join(_KINDS)}, got {kind!r}; choose one of them")
+    try:
+        return _KINDS[kind](parameters, lr=lr, **arguments)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"optimizer '{kind}': {error}; see torch.optim.{_KINDS[kind].__name__}") from None
