@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
+from importlib.resources import as_file, files
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
-from edgesnn.errors import BackendError, ModelError
+from edgesnn.errors import BackendError, DataError, ModelError
 from edgesnn.runtime.build import shared_library
 from edgesnn.runtime.model import Array, Model
 from edgesnn.runtime.package import cache
 from edgesnn.runtime.session import Session
 
 
-class _CModel(ctypes.Structure):
+class CModel(ctypes.Structure):
     """`esnn_model` of esnn.h."""
 
     _fields_: ClassVar = [
@@ -37,7 +38,7 @@ class _CModel(ctypes.Structure):
 class _CNet(ctypes.Structure):
     """`esnn_net` of esnn.h."""
 
-    _fields_: ClassVar = [("model", ctypes.POINTER(_CModel)), ("arena", ctypes.c_void_p)]
+    _fields_: ClassVar = [("model", ctypes.POINTER(CModel)), ("arena", ctypes.c_void_p)]
 
 
 _READ = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_uint32, ctypes.c_void_p, ctypes.c_uint32)
@@ -88,7 +89,7 @@ class NativeSession(Session):
         super().__init__(model)
         self._library = ctypes.CDLL(str(_compile(model)))
         self._library.esnn_strerror.restype = ctypes.c_char_p
-        c_model = _CModel.in_dll(self._library, f"{model.name}_model")
+        c_model = CModel.in_dll(self._library, f"{model.name}_model")
         if (c_model.id, c_model.snapshot_bytes) != (model.model_id, model.snapshot_bytes):
             raise ModelError(
                 f"{model.path / 'c'}: expected C of model {model.model_id:016x}, got {c_model.id:016x}; "
@@ -99,6 +100,41 @@ class NativeSession(Session):
         self._check(self._library.esnn_init(
             ctypes.byref(self._net), ctypes.byref(c_model), _address(self._arena), ctypes.c_size_t(self._arena.nbytes)
         ))  # fmt: skip
+
+    def run(self, frames: Array, labels: Array | None = None, resets: Array | None = None) -> Array:
+        """Many steps in one call, as `reset`, `step` and `learn` would do one by one.
+
+        Args:
+            frames: [S, *input.shape] in the input dtype.
+            labels: int [S]: what is learned after each step; negative is nothing. None: nothing is learned.
+            resets: bool [S]: whether the state is reset before a step. None: never.
+
+        Returns:
+            int32 [S, K], the logits of every step.
+
+        Raises:
+            DataError: a wrong shape or dtype.
+            BackendError: a label is no class, or the model does not learn.
+        """
+        spec, steps = self.model.input, len(frames)
+        if frames.shape[1:] != spec.shape or frames.dtype != spec.dtype:
+            raise DataError(
+                f"frames: expected {spec.dtype} [S, {', '.join(map(str, spec.shape))}], "
+                f"got {frames.dtype} {list(frames.shape)}; quantize them first"
+            )
+        x = np.ascontiguousarray(frames)
+        given = np.full(steps, -1) if labels is None else np.asarray(labels)
+        marked = np.zeros(steps) if resets is None else np.asarray(resets)
+        if given.shape != (steps,) or marked.shape != (steps,):
+            raise DataError(
+                f"labels and resets: expected [{steps}] as there are frames, "
+                f"got {list(given.shape)} and {list(marked.shape)}; give one of each a step"
+            )
+        label, reset = np.ascontiguousarray(given, np.int32), np.ascontiguousarray(marked != 0, np.uint8)
+        y = np.empty((steps, len(self.model.classes)), np.int32)
+        arrays = (x, label, reset, y)
+        self._check(self._call("esnn_batch", ctypes.c_uint32(steps), *map(_address, arrays)))
+        return y
 
     def save_slots(self, storage: Storage) -> int:
         """`esnn_save` into a storage; returns its status."""
@@ -141,8 +177,9 @@ def _compile(model: Model) -> Path:
     if not source.is_file():
         raise ModelError(f"{source}: expected generated C, found no file; run `edgesnn export ... --format c`")
     runtime = folder / "esnn"
-    sources = [source, *sorted(runtime.glob("*.c"))]
-    return shared_library(model.name, sources, [folder, runtime], cache(folder), "correct the file or export again")
+    with as_file(files("edgesnn.runtime") / "c" / "host" / "batch.c") as batch:
+        sources = [source, *sorted(runtime.glob("*.c")), batch]
+        return shared_library(model.name, sources, [folder, runtime], cache(folder), "correct the file or export again")
 
 
 def _address(array: Array) -> ctypes.c_void_p:

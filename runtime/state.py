@@ -1,6 +1,7 @@
 """The state file: two slots, a sequence number and checksums, so that a power cut never costs more than one save.
 
 The bytes are fixed in docs/architecture.md ("State file"); `esnn_save` and `esnn_load` in C read and write the same.
+In the flash of a device there may be more slots, further apart (docs/state.md); a dump of it is read as well.
 """
 
 from __future__ import annotations
@@ -90,6 +91,11 @@ def save(path: Path, model_id: int, payload: bytes) -> None:
     slot_bytes = HEADER_BYTES + len(payload)
     with _writable(path):
         existing = path.read_bytes() if path.exists() else b""
+        if _newest_in_dump(existing, model_id, slot_bytes):
+            raise StateError(
+                f"{path}: expected a state file of {2 * slot_bytes} bytes, got a dump of a flash of {len(existing)} "
+                "bytes; load it, and save to another path"
+            )
         newest = _newest(path, existing, model_id, slot_bytes)
         target, sequence = (1 - newest.index, (newest.sequence + 1) % _SEQUENCES) if newest else (0, 1)
         slot = encode(model_id, sequence, payload)
@@ -103,7 +109,7 @@ def save(path: Path, model_id: int, payload: bytes) -> None:
 
 
 def load(path: Path, model_id: int, payload_bytes: int) -> Loaded:
-    """The newest valid payload of a state file.
+    """The newest valid payload of a state file, or of a dump of a device's flash.
 
     Raises:
         NoStateError: no such file, an empty one, or one whose first save was cut.
@@ -118,6 +124,8 @@ def load(path: Path, model_id: int, payload_bytes: int) -> Loaded:
         raise StateError(
             f"{path}: expected a state file, got: {error.strerror}; check the path and its permissions"
         ) from None
+    if dumped := _newest_in_dump(raw, model_id, slot_bytes):
+        return Loaded(dumped.payload, None)
     newest = _newest(path, raw, model_id, slot_bytes)
     if newest is None:
         raise NoStateError(
@@ -133,6 +141,26 @@ def load(path: Path, model_id: int, payload_bytes: int) -> Loaded:
         if damaged
         else None,
     )
+
+
+def flash_image(model_id: int, payload: bytes, partition_bytes: int) -> bytes:
+    """What to program into a device's flash so that it starts from this state: one slot, and 0xFF to the end.
+
+    Args:
+        model_id: first 64 bits of the source hash.
+        payload: the snapshot.
+        partition_bytes: size of the partition that the device's `esnn_flash` describes.
+
+    Raises:
+        StateError: the partition is too small for two slots.
+    """
+    slot = encode(model_id, 1, payload)
+    if partition_bytes < 2 * len(slot):
+        raise StateError(
+            f"flash image: expected a partition of at least two slots of {len(slot)} bytes, got {partition_bytes} "
+            "bytes; give the size of the whole partition"
+        )
+    return slot.ljust(partition_bytes, b"\xff")
 
 
 @contextmanager
@@ -185,6 +213,23 @@ def _newest(path: Path, raw: bytes, model_id: int, slot_bytes: int) -> Slot | No
         f"{path}: expected a valid state of {2 * slot_bytes} bytes, got {len(raw)} bytes of a damaged state file; "
         "choose another path to start from the factory model, or put a copy of the file back"
     )
+
+
+def _newest_in_dump(raw: bytes, model_id: int, slot_bytes: int) -> Slot | None:
+    """The newest slot of this model in a dump of a flash, which is larger than a state file; None where there is none.
+
+    A dump does not tell its geometry, so a slot is looked for at every magic number; two checksums, the model and the
+    size make sure of it.
+    """
+    newest = None
+    at = raw.find(_MAGIC_BYTES) if len(raw) > 2 * slot_bytes else -1
+    while at >= 0:
+        slot = decode(at // slot_bytes, raw[at : at + slot_bytes])
+        ours = slot is not None and (slot.model_id, len(slot.payload)) == (model_id, slot_bytes - HEADER_BYTES)
+        if slot is not None and ours and (newest is None or _newer(slot, newest)):
+            newest = slot
+        at = raw.find(_MAGIC_BYTES, at + 1)
+    return newest
 
 
 def _first_save_was_cut(raw: bytes, slot_bytes: int) -> bool:

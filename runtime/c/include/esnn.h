@@ -59,7 +59,8 @@ extern "C" {
     X(ESNN_E_STORAGE_READ, -8, "reading the storage failed")                                                           \
     X(ESNN_E_STORAGE_WRITE, -9, "writing the storage failed")                                                          \
     X(ESNN_E_NO_STATE, -10, "the storage holds no intact state")                                                       \
-    X(ESNN_E_OTHER_MODEL, -11, "the storage holds the state of another model")
+    X(ESNN_E_OTHER_MODEL, -11, "the storage holds the state of another model")                                         \
+    X(ESNN_E_FLASH_GEOMETRY, -12, "the flash takes fewer than two slots, or its write_bytes or block_bytes are wrong")
 
 enum esnn_status {
 #define ESNN_STATUS_ENUM(name, value, text) name = (value),
@@ -102,11 +103,10 @@ typedef struct {
     uint8_t *arena;
 } esnn_net;
 
-/* Non-volatile memory of two slots back to back: bytes [0, slot_bytes) and [slot_bytes, 2*slot_bytes).
- * read and write move n bytes at `offset` and return 0, or anything else on failure. write must have reached the
- * memory when it returns. For flash that is erased in pages, let slot_bytes be a multiple of the page: esnn_save writes
- * a slot's payload first (ascending, from byte 32 of the slot) and its 32-byte header last, and never touches the
- * other slot. */
+/* Non-volatile memory that takes single bytes (EEPROM, FRAM, a file), as two slots back to back: bytes [0, slot_bytes)
+ * and [slot_bytes, 2*slot_bytes). read and write move n bytes at `offset` and return 0, or anything else on failure.
+ * write must have reached the memory when it returns. esnn_save writes a slot's payload first (ascending, from byte 32
+ * of the slot) and its 32-byte header last, and never touches the other slot. For flash, see esnn_port.h. */
 typedef struct {
     void *ctx;
     uint32_t slot_bytes;

@@ -1,36 +1,30 @@
-/* Two slots in non-volatile memory: esnn_save and esnn_load.
- *
- * A slot is a 32-byte header and the payload. The payload is written first and the header last, into the slot that does
- * not hold the newest intact state; so until the last byte of the header is there, the other slot is the newest. */
-#include "esnn_memory.h"
+/* Which slot is the newest intact one, and which is next. */
+#include "esnn_slots.h"
 
 #include "esnn_kernels.h"
 
 #define SLOT_MAGIC 0x4E4E5345u /* "ESNN" */
-#define SLOTS 2u
 #define CHUNK_BYTES 64u
 
+typedef enum { SLOT_EMPTY, SLOT_UNREADABLE, SLOT_OTHER_MODEL, SLOT_INTACT } slot_content;
+
+/* What a look at every slot found. */
 typedef struct {
-    uint32_t magic;
-    uint32_t abi;
-    uint32_t model[2]; /* id, low word first */
-    uint32_t sequence;
-    uint32_t payload_bytes;
-    uint32_t payload_crc;
-    uint32_t header_crc; /* of the 28 bytes before */
-} slot_header;
+    int status; /* ESNN_OK: `newest` and `header` hold; else why nothing can be loaded */
+    uint32_t newest;
+    esnn_slot_header header;
+    uint32_t unreadable;       /* slots that could not be read */
+    uint32_t first_unreadable; /* the lowest group with such a slot, and */
+    uint32_t last_unreadable;  /* the highest */
+} slot_search;
 
-_Static_assert(sizeof(slot_header) == 32, "the header of a slot is 32 bytes");
-
-typedef enum { SLOT_EMPTY, SLOT_OTHER_MODEL, SLOT_INTACT } slot_content;
-
-static uint32_t header_crc(const slot_header *header) {
-    return esnn_crc32(0, header, offsetof(slot_header, header_crc));
+static uint32_t header_crc(const esnn_slot_header *header) {
+    return esnn_crc32(0, header, offsetof(esnn_slot_header, header_crc));
 }
 
-static slot_header make_header(const esnn_net *net, uint32_t sequence) {
+static esnn_slot_header make_header(const esnn_net *net, uint32_t sequence) {
     const esnn_model *model = net->model;
-    slot_header header = {
+    esnn_slot_header header = {
         .magic = SLOT_MAGIC,
         .abi = ESNN_ABI,
         .model = {(uint32_t)model->id, (uint32_t)(model->id >> 32)},
@@ -42,43 +36,39 @@ static slot_header make_header(const esnn_net *net, uint32_t sequence) {
     return header;
 }
 
-static int payload_intact(const esnn_storage *storage, uint32_t offset, const slot_header *header, int *intact) {
+uint32_t esnn_slots_offset(const esnn_slots *slots, uint32_t slot) {
+    return slot / slots->group_slots * slots->group_bytes + slot % slots->group_slots * slots->slot_bytes;
+}
+
+static slot_content check_payload(const esnn_slots *slots, uint32_t offset, const esnn_slot_header *header) {
     uint8_t chunk[CHUNK_BYTES];
     uint32_t crc = 0;
     for (uint32_t done = 0; done < header->payload_bytes;) {
         const uint32_t rest = header->payload_bytes - done;
         const uint32_t n = rest < CHUNK_BYTES ? rest : CHUNK_BYTES;
-        if (storage->read(storage->ctx, offset + (uint32_t)sizeof *header + done, chunk, n) != 0) {
-            return ESNN_E_STORAGE_READ;
+        if (slots->read(slots->ctx, offset + (uint32_t)sizeof *header + done, chunk, n) != 0) {
+            return SLOT_UNREADABLE;
         }
         crc = esnn_crc32(crc, chunk, n);
         done += n;
     }
-    *intact = crc == header->payload_crc;
-    return ESNN_OK;
+    return crc == header->payload_crc ? SLOT_INTACT : SLOT_EMPTY;
 }
 
-static int examine(const esnn_net *net, const esnn_storage *storage, uint32_t slot, slot_header *header,
-                   slot_content *content) {
-    const esnn_model *model = net->model;
-    const uint32_t offset = slot * storage->slot_bytes;
-    int intact = 0;
-
-    *content = SLOT_EMPTY;
-    if (storage->read(storage->ctx, offset, header, sizeof *header) != 0) {
-        return ESNN_E_STORAGE_READ;
+/* What a header says; a state of this model is only intact if its payload is, too. */
+static slot_content check_header(const esnn_model *model, const esnn_slots *slots, uint32_t offset,
+                                 esnn_slot_header *header) {
+    if (slots->read(slots->ctx, offset, header, sizeof *header) != 0) {
+        return SLOT_UNREADABLE;
     }
     if (header->magic != SLOT_MAGIC || header->header_crc != header_crc(header)) {
-        return ESNN_OK;
+        return SLOT_EMPTY;
     }
     if (header->abi != ESNN_ABI || header->model[0] != (uint32_t)model->id ||
         header->model[1] != (uint32_t)(model->id >> 32) || header->payload_bytes != model->snapshot_bytes) {
-        *content = SLOT_OTHER_MODEL;
-        return ESNN_OK;
+        return SLOT_OTHER_MODEL;
     }
-    const int status = payload_intact(storage, offset, header, &intact);
-    *content = intact ? SLOT_INTACT : SLOT_EMPTY;
-    return status;
+    return SLOT_INTACT;
 }
 
 /* Whether `left` was saved after `right`: sequences wrap at 2^32 (serial number arithmetic, RFC 1982). */
@@ -86,80 +76,84 @@ static int newer(uint32_t left, uint32_t right) {
     return left != right && left - right < 0x80000000u;
 }
 
-/* The newest intact slot and its header; ESNN_E_NO_STATE or ESNN_E_OTHER_MODEL if there is none. */
-static int find_newest(const esnn_net *net, const esnn_storage *storage, uint32_t *newest, slot_header *header) {
-    int found = ESNN_E_NO_STATE;
-    for (uint32_t slot = 0; slot < SLOTS; slot++) {
-        slot_header candidate;
-        slot_content content;
-        const int status = examine(net, storage, slot, &candidate, &content);
-        if (status != ESNN_OK) {
-            return status;
-        }
-        if (content == SLOT_INTACT && (found != ESNN_OK || newer(candidate.sequence, header->sequence))) {
-            found = ESNN_OK;
-            *newest = slot;
-            *header = candidate;
-        } else if (content == SLOT_OTHER_MODEL && found == ESNN_E_NO_STATE) {
-            found = ESNN_E_OTHER_MODEL;
-        }
+static void note_unreadable(slot_search *search, uint32_t group) {
+    if (search->unreadable++ == 0) {
+        search->last_unreadable = group;
     }
-    return found;
+    search->first_unreadable = group;
 }
 
-static int check(const esnn_net *net, const esnn_storage *storage) {
-    if (net == NULL || storage == NULL || storage->read == NULL || storage->write == NULL) {
-        return ESNN_E_ARGUMENT;
+/* From the last slot to the first: the ring is filled upwards, so only two payloads are read as a rule, the last slot's
+ * and the newest one's. */
+static slot_search find_newest(const esnn_net *net, const esnn_slots *slots) {
+    slot_search search = {.status = ESNN_E_NO_STATE};
+    int other_model = 0;
+
+    for (uint32_t slot = slots->groups * slots->group_slots; slot-- > 0;) {
+        const uint32_t offset = esnn_slots_offset(slots, slot);
+        esnn_slot_header header;
+        slot_content content = check_header(net->model, slots, offset, &header);
+        if (content == SLOT_INTACT) {
+            if (search.status == ESNN_OK && newer(search.header.sequence, header.sequence)) {
+                continue;
+            }
+            content = check_payload(slots, offset, &header);
+        }
+        if (content == SLOT_INTACT) {
+            search.status = ESNN_OK;
+            search.newest = slot;
+            search.header = header;
+        } else if (content == SLOT_UNREADABLE) {
+            note_unreadable(&search, slot / slots->group_slots);
+        } else if (content == SLOT_OTHER_MODEL) {
+            other_model = 1;
+        }
     }
-    if (storage->slot_bytes < sizeof(slot_header) + net->model->snapshot_bytes) {
-        return ESNN_E_SLOT_SIZE;
+    if (search.status != ESNN_OK && other_model) {
+        search.status = ESNN_E_OTHER_MODEL;
     }
+    if (search.status != ESNN_OK && search.unreadable > 0) {
+        search.status = ESNN_E_STORAGE_READ;
+    }
+    return search;
+}
+
+int esnn_slots_next(const esnn_net *net, const esnn_slots *slots, uint32_t *slot, esnn_slot_header *header) {
+    const slot_search search = find_newest(net, slots);
+    *slot = 0;
+    if (search.status == ESNN_OK) {
+        *slot = (search.newest + 1) % (slots->groups * slots->group_slots);
+    } else if (search.unreadable > 0) {
+        if (search.first_unreadable != search.last_unreadable) {
+            return ESNN_E_STORAGE_READ; /* more than one cut explains: any of them may hold a newer state */
+        }
+        *slot = search.first_unreadable * slots->group_slots;
+    }
+    /* A slot that cannot be read now may be read again one day, and must not be the newest then. */
+    *header = make_header(net, search.status == ESNN_OK ? search.header.sequence + 1 + search.unreadable : 1);
     return ESNN_OK;
 }
 
-int esnn_save(const esnn_net *net, const esnn_storage *storage) {
-    int status = check(net, storage);
-    if (status != ESNN_OK) {
-        return status;
-    }
-
-    slot_header newest;
-    uint32_t slot = 0, sequence = 0;
-    status = find_newest(net, storage, &slot, &newest);
-    if (status == ESNN_E_STORAGE_READ) {
-        return status;
-    }
-    if (status == ESNN_OK) {
-        slot = (slot + 1) % SLOTS;
-        sequence = newest.sequence;
-    }
-
-    const uint32_t offset = slot * storage->slot_bytes;
-    const slot_header header = make_header(net, sequence + 1);
-    if (storage->write(storage->ctx, offset + (uint32_t)sizeof header, net->arena, header.payload_bytes) != 0 ||
-        storage->write(storage->ctx, offset, &header, sizeof header) != 0) {
+int esnn_slots_verify(const esnn_slots *slots, uint32_t slot, const esnn_slot_header *written) {
+    const uint32_t offset = esnn_slots_offset(slots, slot);
+    esnn_slot_header header;
+    if (slots->read(slots->ctx, offset, &header, sizeof header) != 0 || header.header_crc != header_crc(written) ||
+        header.header_crc != header_crc(&header) || check_payload(slots, offset, written) != SLOT_INTACT) {
         return ESNN_E_STORAGE_WRITE;
     }
     return ESNN_OK;
 }
 
-int esnn_load(esnn_net *net, const esnn_storage *storage) {
-    int status = check(net, storage);
-    if (status != ESNN_OK) {
-        return status;
+int esnn_slots_load(esnn_net *net, const esnn_slots *slots) {
+    const slot_search search = find_newest(net, slots);
+    if (search.status != ESNN_OK) {
+        return search.status;
     }
-
-    slot_header header;
-    uint32_t slot = 0;
-    status = find_newest(net, storage, &slot, &header);
-    if (status != ESNN_OK) {
-        return status;
-    }
-
-    const uint32_t offset = slot * storage->slot_bytes + (uint32_t)sizeof header;
-    if (storage->read(storage->ctx, offset, net->arena, header.payload_bytes) != 0 ||
-        esnn_crc32(0, net->arena, header.payload_bytes) != header.payload_crc) {
-        status = esnn_init(net, net->model, net->arena, net->model->arena_bytes);
+    const esnn_slot_header *header = &search.header;
+    const uint32_t offset = esnn_slots_offset(slots, search.newest) + (uint32_t)sizeof *header;
+    if (slots->read(slots->ctx, offset, net->arena, header->payload_bytes) != 0 ||
+        esnn_crc32(0, net->arena, header->payload_bytes) != header->payload_crc) {
+        const int status = esnn_init(net, net->model, net->arena, net->model->arena_bytes);
         return status == ESNN_OK ? ESNN_E_STORAGE_READ : status;
     }
     return ESNN_OK;
