@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+EMULATORS := qemu-system-arm qemu-system-riscv32 qemu-aarch64 qemu-arm
 TYPED  := build/typed
 
 # Workers of the test run each use one core; more threads only fight over them, and make float sums differ.
@@ -19,12 +20,13 @@ $(STAMP): pyproject.toml setup.py constraints.txt
 		--editable '.[train,tvm,mcu,data,dev]'
 	touch $@
 
-# Boards are emulated; Debian's package is used where it can be installed without asking.
+# Boards are emulated; Debian's packages are used where they can be installed without asking.
 emulator:
-	@if command -v qemu-system-arm >/dev/null; then :; \
+	@if (for tool in $(EMULATORS); do command -v $$tool >/dev/null || exit 1; done); then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-		apt-get update -qq && apt-get install -y -qq --no-install-recommends qemu-system-arm; \
-	else echo "edgesnn: emulated boards need qemu-system-arm; install your system's package of that name" >&2; fi
+		apt-get update -qq && apt-get install -y -qq --no-install-recommends qemu-system-arm qemu-system-misc \
+			qemu-user; \
+	else echo "edgesnn: emulated boards need $(EMULATORS); install the packages of your system that hold them" >&2; fi
 
 demo: install
 	$(BIN)/edgesnn demo -o out/demo $(ARGS)

@@ -14,7 +14,7 @@ __all__ = ["SUPPORT", "Board", "available", "load"]
 
 _FOLDER = Path(__file__).parent
 
-#: Start-up code, linker script template, semihosting, harness and emulator plugin.
+#: Start-up code, linker script template, semihosting and system calls, harness and emulator plugin.
 SUPPORT = _FOLDER / "support"
 
 

@@ -52,7 +52,10 @@ class Toolchain(_Table):
 
 
 class Emulator(_Table):
-    """The command that runs a program for the board: `program -machine machine args... -kernel ELF`."""
+    """The command that runs a program for the board: `program -machine machine args... -kernel ELF`.
+
+    For a Linux board it is `program -cpu machine args... ELF`: the processor alone is emulated, and the system is ours.
+    """
 
     program: Text
     machine: Text
@@ -65,12 +68,13 @@ class Emulator(_Table):
 _NEEDS: dict[str, tuple[str, ...]] = {
     "host": (),
     "emulated": ("flash", "ram", "clock", "toolchain", "emulator"),
+    "linux": ("clock", "toolchain", "emulator"),
     "hardware": ("flash", "ram", "clock", "toolchain"),
 }
 
 
 class Board(_Table):
-    """A device: `host` (this machine), `emulated`, or `hardware` (a real part, for budgets).
+    """A device: `host` (this machine), `emulated`, `linux` (its processes run here), or `hardware` (for budgets).
 
     A hardware board may name the emulated board with the same core in `emulated_by`: its instruction counts hold.
     """
@@ -78,7 +82,7 @@ class Board(_Table):
     id: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
     name: Text
     vendor: Text
-    kind: Literal["host", "emulated", "hardware"]
+    kind: Literal["host", "emulated", "linux", "hardware"]
     core: Core
     flash: Memory | None = None
     ram: Memory | None = None

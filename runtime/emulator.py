@@ -44,6 +44,20 @@ def find_emulator(board: Board) -> tuple[schema.Emulator, str]:
     return board.emulator, program
 
 
+def _command(program: str, emulator: schema.Emulator, firmware: Firmware, args: Sequence[str]) -> list[str]:
+    """What runs a firmware with the names of both pipes on its command line."""
+    elf, files = str(firmware.elf.resolve()), (_REQUESTS, _REPLIES)
+    if firmware.board.kind == "linux":
+        return [program, "-cpu", emulator.machine, *emulator.args, *args, elf, *files]
+    words = ",".join(f"arg={word}" for word in ("firmware", *files))
+    return [
+        *(program, "-machine", emulator.machine, *emulator.args),
+        *("-display", "none", "-monitor", "none", "-serial", "none"),
+        *("-semihosting-config", f"enable=on,target=native,{words}"),
+        *("-kernel", elf, *args),
+    ]
+
+
 class Emulator:
     """A running firmware. `call` sends bytes and waits for bytes; use it as a context manager."""
 
@@ -70,13 +84,7 @@ class Emulator:
         # Read-write, so that opening does not wait for a reader and a write after the firmware's end is no SIGPIPE.
         self._requests = os.open(folder / _REQUESTS, os.O_RDWR | os.O_NONBLOCK)
         self._replies = os.open(folder / _REPLIES, os.O_RDONLY | os.O_NONBLOCK)
-        files = ",".join(f"arg={word}" for word in ("firmware", _REQUESTS, _REPLIES))
-        command = [
-            *(program, "-machine", emulator.machine, *emulator.args),
-            *("-display", "none", "-monitor", "none", "-serial", "none"),
-            *("-semihosting-config", f"enable=on,target=native,{files}"),
-            *("-kernel", str(firmware.elf.resolve()), *args),
-        ]
+        command = _command(program, emulator, firmware, args)
         self._errors, stderr = os.pipe()
         os.set_blocking(self._errors, False)
         try:

@@ -20,7 +20,7 @@ from edgesnn.boards.schema import Memory
 from edgesnn.errors import BackendError, BoardError, BudgetError, ModelError
 from edgesnn.runtime.package import cache
 
-#: RAM set aside for the stack, at the start of RAM so that an overflow leaves RAM.
+#: RAM set aside for the stack, at the start of RAM so that an overflow leaves RAM; a quarter of RAM where that is less.
 STACK_BYTES = 8192
 
 # -O3 against -Os, the demo's model by `edgesnn report out/demo/model --board ID`: on mps2-an386 54.7k instructions a
@@ -31,7 +31,8 @@ _FLAGS = (
     "-fno-unwind-tables", "-fno-asynchronous-unwind-tables", "-fomit-frame-pointer", "-Wall", "-Wextra", "-Wconversion",
     "-Werror", "-Wl,--gc-sections", "-Wl,-e,Reset_Handler",
 )  # fmt: skip
-_SUPPORT_SOURCES = ("harness.c", "semihost.c")
+_SUPPORT_SOURCES = ("harness.c", "stack.c")
+_BARE_SOURCES = ("startup.c", "semihost.c")  # where there is no system below
 _FULL = re.compile("will not fit in region")  # the linker's words
 _HEAP = frozenset({"malloc", "calloc", "realloc", "free", "sbrk", "_sbrk", "aligned_alloc", "_malloc_r", "_free_r"})
 
@@ -51,7 +52,7 @@ class Firmware:
 
     `flash_bytes` is what is written to flash: code, constants and the initial values of variables, the harness and
     start-up code among them. `ram_bytes` is what variables take, the arena among them, without the
-    stack, for which `stack_bytes` are set aside.
+    stack, for which `stack_bytes` are set aside; 0 on Linux, which makes room as needed.
     """
 
     elf: Path
@@ -111,8 +112,12 @@ def _linker_script(flash: Memory, ram: Memory) -> str:
         flash_bytes=flash.bytes,
         ram_origin=hex(ram.origin),
         ram_bytes=ram.bytes,
-        stack_bytes=STACK_BYTES,
+        stack_bytes=_stack_bytes(ram),
     )
+
+
+def _stack_bytes(ram: Memory) -> int:
+    return min(STACK_BYTES, ram.bytes // 4 // 8 * 8)
 
 
 def check_packages() -> None:
@@ -129,7 +134,7 @@ def build(model_c_dir: str | Path, board: Board) -> Firmware:
 
     Args:
         model_c_dir: the folder `c/` written by `edgesnn.export.c`.
-        board: a board with a toolchain and a memory map.
+        board: a board with a toolchain, and with a memory map unless it runs Linux.
 
     Returns:
         the program `.build/<board>-<hash>/firmware.elf` beside `model_c_dir`, and its sizes.
@@ -140,7 +145,7 @@ def build(model_c_dir: str | Path, board: Board) -> Firmware:
         BudgetError: the program does not fit the board.
         BackendError: ziglang is not installed.
     """
-    if board.toolchain is None or board.flash is None or board.ram is None:
+    if board.toolchain is None:
         raise BoardError(
             f"board {board.id}: expected a board with a toolchain, got one of kind {board.kind}; "
             "use the backend `native` for this machine"
@@ -154,10 +159,11 @@ def build(model_c_dir: str | Path, board: Board) -> Firmware:
         f"-DMODEL={package.name}_model",
         f"-DMODEL_CONSTANT(x)={package.name.upper()}_##x",
     ]
-    sources = (*package.sources, *(SUPPORT / name for name in (*_SUPPORT_SOURCES, chain.startup)))
+    script = _linker_script(board.flash, board.ram) if board.flash and board.ram else None
+    support = (*_SUPPORT_SOURCES, *(_BARE_SOURCES if script else ()), chain.startup)
+    sources = (*package.sources, *(SUPPORT / name for name in support))
     headers = (*package.headers, *sorted(SUPPORT.glob("*.h")))
-    script = _linker_script(board.flash, board.ram)
-    digest = _digest((*sources, *headers), [script, *flags, version("ziglang")])
+    digest = _digest((*sources, *headers), [script or "", *flags, version("ziglang")])
     elf = cache(package.folder) / f"{board.id}-{digest[:16]}" / "firmware.elf"
     if not elf.is_file():
         command = [*flags, *(f"-I{folder}" for folder in sorted({path.parent for path in headers})), *map(str, sources)]
@@ -172,26 +178,22 @@ def build(model_c_dir: str | Path, board: Board) -> Firmware:
     return _measure(elf, board, package.name)
 
 
-def _link(name: str, board: Board, command: list[str], script: str, scratch: Path) -> Path:
+def _link(name: str, board: Board, command: list[str], script: str | None, scratch: Path) -> Path:
     """Run the cross compiler; the linked program."""
-    (scratch / "firmware.ld").write_text(script, encoding="utf-8")
     program = scratch / "firmware.elf"
-    command = [
-        *(sys.executable, "-m", "ziglang", "cc"),
-        *command,
-        f"-Wl,-T,{scratch / 'firmware.ld'}",
-        "-o",
-        str(program),
-    ]
+    command = [*(sys.executable, "-m", "ziglang", "cc"), *command, "-o", str(program)]
+    if script is not None:
+        (scratch / "firmware.ld").write_text(script, encoding="utf-8")
+        command.append(f"-Wl,-T,{scratch / 'firmware.ld'}")
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode == 0:
         return program
     lines = done.stderr.splitlines() or ["no message"]
     line = next((line for line in lines if "error" in line), lines[0]).strip()
-    if _FULL.search(line):
+    if _FULL.search(line) and board.ram:
         raise BudgetError(
             f"{name} on {board.id}: expected at most {board.flash_bytes} bytes of flash and {board.ram_bytes} bytes of "
-            f"RAM with {STACK_BYTES} of stack, got more ({line}); use a smaller model or another board"
+            f"RAM with {_stack_bytes(board.ram)} of stack, got more ({line}); use a smaller model or another board"
         )
     raise ModelError(f"{name}: expected C that compiles for {board.id}, got: {line}; correct the file or export again")
 
@@ -207,7 +209,7 @@ def _measure(elf: Path, board: Board, name: str) -> Firmware:
 
     with elf.open("rb") as file:
         image = ELFFile(file)
-        sections = {section.name: section["sh_size"] for section in image.iter_sections()}
+        sections = Counter({section.name: section["sh_size"] for section in image.iter_sections()})
         flash_bytes = sum(s["p_filesz"] for s in image.iter_segments() if s["p_type"] == "PT_LOAD")
         tables = [section for section in image.iter_sections() if isinstance(section, SymbolTableSection)]
         symbols = [symbol for table in tables for symbol in table.iter_symbols()]

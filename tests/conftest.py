@@ -1,15 +1,13 @@
 """Settings of every test run, and the fixtures that need tools of the system."""
 
-import os
 import shutil
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from emulated import need
 from hypothesis import settings
 
 import edgesnn.runtime
-from edgesnn import boards
 
 # A slow machine is not a wrong result; and the same examples every time make a red run repeatable.
 settings.register_profile("edgesnn", deadline=None, derandomize=True)
@@ -20,15 +18,7 @@ settings.load_profile("edgesnn")
 def emulator() -> str:
     """The id of an emulated board that runs here. A missing tool skips the test; under CI=true it fails."""
     board = "mps2-an386"
-    run = boards.load(board).emulator
-    missing = []
-    if run is not None and shutil.which(run.program) is None:
-        missing.append(f"the emulator {run.program} (apt-get install {run.package})")
-    if find_spec("ziglang") is None or find_spec("elftools") is None:
-        missing.append("the cross compiler (pip install edgesnn[mcu])")
-    if missing:
-        stop = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
-        stop(f"needs {' and '.join(missing)}")
+    need(board)
     return board
 
 

@@ -1,4 +1,4 @@
-/* `main` on an emulator: serves one model to the host over two files, as fixed in docs/architecture.md
+/* `main` of the emulated boards: serves one model to the host over two files, as fixed in docs/architecture.md
  * ("The harness protocol"). The command line is: program, requests file, replies file.
  *
  * Compiled with MODEL_HEADER ("watch.h"), MODEL (watch_model), MODEL_CONSTANT(x) (WATCH_##x).
@@ -7,7 +7,7 @@
 
 #include MODEL_HEADER
 #include "esnn.h"
-#include "semihost.h"
+#include "host.h"
 #include "stack.h"
 
 enum {
@@ -26,9 +26,9 @@ static int32_t requests, replies;
 static void receive(void *to, size_t bytes) {
     uint8_t *at = to;
     while (bytes > 0) {
-        const size_t got = semihost_read(requests, at, bytes);
+        const size_t got = host_read(requests, at, bytes);
         if (got == 0) { /* the host is gone */
-            semihost_exit(EXIT_QUIT);
+            host_exit(EXIT_QUIT);
         }
         at += got;
         bytes -= got;
@@ -36,9 +36,9 @@ static void receive(void *to, size_t bytes) {
 }
 
 static void send(const void *from, size_t bytes) {
-    if (semihost_write(replies, from, bytes) != bytes) {
-        semihost_print("harness: the host closed the replies\n");
-        semihost_exit(EXIT_PROTOCOL);
+    if (host_write(replies, from, bytes) != bytes) {
+        host_print("harness: the host closed the replies\n");
+        host_exit(EXIT_PROTOCOL);
     }
 }
 
@@ -46,8 +46,8 @@ static void send(const void *from, size_t bytes) {
 static void reply(int status, const void *body, size_t bytes) {
     const int32_t word = status;
     if (status != ESNN_OK) {
-        semihost_print(esnn_strerror(status));
-        semihost_print("\n");
+        host_print(esnn_strerror(status));
+        host_print("\n");
     }
     send(&word, sizeof word);
     if (status == ESNN_OK && bytes > 0) {
@@ -99,10 +99,10 @@ static void serve(uint8_t operation) {
         serve_info();
         break;
     case 'Q':
-        semihost_exit(EXIT_QUIT);
+        host_exit(EXIT_QUIT);
     default:
-        semihost_print("harness: unknown request\n");
-        semihost_exit(EXIT_PROTOCOL);
+        host_print("harness: unknown request\n");
+        host_exit(EXIT_PROTOCOL);
     }
 }
 
@@ -119,23 +119,23 @@ static char *cut(char *text) {
 
 int main(void) {
     static char line[512];
-    if (semihost_command_line(line, sizeof line) != 0) {
-        semihost_print("harness: the command line is too long\n");
+    if (host_command_line(line, sizeof line) != 0) {
+        host_print("harness: the command line is too long\n");
         return EXIT_USAGE;
     }
     char *const requests_path = cut(line);
     char *const replies_path = cut(requests_path);
     (void)cut(replies_path);
-    requests = semihost_open(requests_path, SEMIHOST_READ);
-    replies = semihost_open(replies_path, SEMIHOST_WRITE);
+    requests = host_open(requests_path, HOST_READ);
+    replies = host_open(replies_path, HOST_WRITE);
     if (requests < 0 || replies < 0) {
-        semihost_print("harness: cannot open the files named on the command line\n");
+        host_print("harness: cannot open the files named on the command line\n");
         return EXIT_USAGE;
     }
     const int status = esnn_init(&net, &MODEL, arena, sizeof arena);
     if (status != ESNN_OK) {
-        semihost_print(esnn_strerror(status));
-        semihost_print("\n");
+        host_print(esnn_strerror(status));
+        host_print("\n");
         return EXIT_PROTOCOL;
     }
     for (;;) {

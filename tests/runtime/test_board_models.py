@@ -4,14 +4,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from emulated import EMULATED, need
 from random_models import RandomModel, Shape
 
 from edgesnn import boards, export
 from edgesnn.errors import BudgetError
+from edgesnn.report.collect import measure
 from edgesnn.runtime.backends import open_session
 from edgesnn.runtime.model import Model
 from edgesnn.runtime.profile import profile
-from edgesnn.runtime.verify import available
+from edgesnn.runtime.verify import available, verify
 
 SHAPES = {
     "dense": Shape(),
@@ -41,9 +43,38 @@ def test_a_part_one_can_buy_runs_on_the_board_with_its_core(tmp_path: Path) -> N
 @pytest.mark.usefixtures("emulator")
 def test_firmware_that_does_not_fit_the_part_is_refused(tmp_path: Path) -> None:
     RandomModel(Shape(), seed=7).write(tmp_path)
-    export.c(tmp_path, own_board(tmp_path, "bytes = 131072", "bytes = 8400"))  # the arena fits, but not with the stack
-    with pytest.raises(BudgetError, match="rand on own: expected at most 524288 bytes of flash and 8400 bytes of RAM"):
+    export.c(tmp_path, own_board(tmp_path, "bytes = 131072", "bytes = 1000"))  # the arena fits, but not with the stack
+    with pytest.raises(BudgetError, match="rand on own: expected at most 524288 bytes of flash and 1000 bytes of RAM"):
         open_session(tmp_path, "board")
+
+
+def verified_on(board: str, shape: Shape, folder: Path) -> None:
+    """Inference and learning, after every step; and the work of each layer is counted."""
+    need(board)
+    RandomModel(shape, seed=7).write(folder)
+    export.c(folder, board)
+    checks = verify(folder, ["board"], steps=30)
+    assert [check.graph for check in checks] == ["step", "learn"]
+    assert all(check.equal and check.compared > 0 for check in checks), checks
+    assert measure(Model.load(folder), board).instructions_per_learn > 0
+
+
+@pytest.mark.parametrize("board", EMULATED)
+def test_every_emulated_board_computes_the_same(board: str, tmp_path: Path) -> None:
+    verified_on(board, SHAPES["dense"], tmp_path)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("board", EMULATED)
+def test_every_emulated_board_computes_the_same_convolutions(board: str, tmp_path: Path) -> None:
+    verified_on(board, SHAPES["conv"], tmp_path)
+
+
+def test_a_model_for_a_small_board_is_refused_with_its_layers(tmp_path: Path) -> None:
+    RandomModel(Shape(hidden=(("BinaryLinear", 2500), ("BinaryLinear", 300))), seed=7).write(tmp_path)
+    with pytest.raises(BudgetError, match="rand on microbit: expected at most 16384 bytes of RAM, got") as caught:
+        export.c(tmp_path, "microbit")
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", SHAPES)
