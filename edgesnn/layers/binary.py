@@ -5,6 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from edgesnn.layers.window import once
+
 
 class _Binarize(torch.autograd.Function):
     @staticmethod
@@ -32,11 +34,11 @@ class BinaryLinear(nn.Linear):
     """torch's Linear with `binarize`d weights [O, C]; `weight` is the real-valued latent."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return nn.functional.linear(x, binarize(self.weight), self.bias)
+        return nn.functional.linear(x, once(self, lambda: binarize(self.weight)), self.bias)
 
 
 class BinaryConv2d(nn.Conv2d):
     """torch's Conv2d with `binarize`d weights [O, C, kh, kw]; `weight` is the real-valued latent."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return self._conv_forward(x, binarize(self.weight), self.bias)
+        return self._conv_forward(x, once(self, lambda: binarize(self.weight)), self.bias)
