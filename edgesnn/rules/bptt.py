@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from edgesnn.layers.window import WindowWeights
 from edgesnn.models import Network
 from edgesnn.models.network import State
 from edgesnn.rules.base import Rule
@@ -22,11 +23,14 @@ class BPTT(Rule):
     def parts(self, net: Network, x: Tensor, y: Tensor, generator: torch.Generator) -> Iterator[float]:  # noqa: ARG002
         state: State = {}
         loss = x.new_zeros(())
+        weights = WindowWeights()
         for t in range(x.shape[0]):
-            logits, state = net.step(x[t], state, t)
+            with weights:
+                logits, state = net.step(x[t], state, t)
             loss = loss + step_loss(logits, y, self.mse)
         loss = loss / x.shape[0]
         loss.backward()
+        weights.backward()
         yield loss.item()
 
     def config(self) -> dict[str, Any]:

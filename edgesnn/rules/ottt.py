@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from edgesnn.errors import ConfigError
+from edgesnn.layers.window import WindowWeights
 from edgesnn.models import Network
 from edgesnn.models.network import State
 from edgesnn.rules.base import Rule, detached
@@ -34,15 +35,23 @@ class OTTT(Rule):
         self.updates_within_window = update == "online"
 
     def parts(self, net: Network, x: Tensor, y: Tensor, generator: torch.Generator) -> Iterator[float]:  # noqa: ARG002
-        steps = x.shape[0]
-        traces = Traces(net)
+        steps, online = x.shape[0], self.updates_within_window
+        traces, weights = Traces(net), WindowWeights()
         state: State = {}
+        total = 0.0
         for t in range(steps):
-            logits, state = traces.step(x[t], state, t)
+            with weights:
+                logits, state = traces.step(x[t], state, t)
             loss = step_loss(logits, y, self.mse) / steps
             loss.backward()
             state = detached(state)
-            yield loss.item()
+            if online:
+                weights.backward()
+                yield loss.item()
+            total += loss.item()
+        if not online:
+            weights.backward()
+            yield total
 
     def config(self) -> dict[str, Any]:
         return {"kind": "ottt", "update": self.update, "mse": self.mse}

@@ -9,13 +9,14 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from edgesnn.errors import TrainingError
 from edgesnn.models import Network
+from edgesnn.models.network import State
 from edgesnn.neurons import Neuron
 from edgesnn.neurons.base import at_step
 
@@ -67,52 +68,55 @@ class _TracedConv2d(torch.autograd.Function):
 
 
 class Traces:
-    """The traces of one window over all synapses of a network: a^[t] = lam(t)*a^[t-1] + x[t] (OTTT supplement,
+    """The traces of one window at all synapses of a network: a^[t] = lam(t)*a^[t-1] + x[t] (OTTT supplement,
     Algorithm 1, line 4), x the synapse's input.
 
-    A synapse is a call of `linear` or `conv2d` during a step, whatever layer makes it, so that binary, standardized,
-    quantized and recurrent weights are all traced; the n-th call of every step is the same synapse. lam is the leak of
-    the neuron that runs next: that is how long a current lasts in its membrane. What feeds no neuron (the readout) has
-    the leak of the last neuron before it.
+    A synapse is a `Linear` or `Conv2d` of whatever subclass: binary, standardized, quantized, inside a block or
+    recurrent. lam is the leak of the neuron that runs next: that is how long a current lasts in its membrane. What
+    feeds no neuron (the readout) has the leak of the last neuron before it.
     """
 
     def __init__(self, net: Network) -> None:
         self.net = net
-        self.traces: list[Tensor] = []
-        self.targets: list[Neuron] = []  # the neuron of each synapse, in the order of the calls
-        self.call = 0
+        self.traces: dict[nn.Module, Tensor] = {}
+        self.targets: dict[nn.Module, Neuron] = {}  # the neuron that a synapse feeds
+        self.neurons = {module: name for name, module in net.named_modules() if isinstance(module, Neuron)}
+        self.synapses = [module for module in net.modules() if isinstance(module, nn.Linear | nn.Conv2d)]
+        self.running: nn.Module | None = None
         self.leaks: dict[Neuron, float] = {}
 
-    def step(self, x: Tensor, state: dict[str, Tensor], t: int) -> tuple[Tensor, dict[str, Tensor]]:
+    def step(self, x: Tensor, state: State, t: int) -> tuple[Tensor, State]:
         """`Network.step` with traced synapses."""
-        neurons = {name: module for name, module in self.net.named_modules() if isinstance(module, Neuron)}
-        self.leaks = {neuron: _leak(name, neuron, t) for name, neuron in neurons.items()}
-        self.call = 0
-        hooks = [] if self.targets else [n.register_forward_pre_hook(self._claim) for n in neurons.values()]
+        self.leaks = {neuron: _leak(name, neuron, t) for neuron, name in self.neurons.items()}
+        hooks = [synapse.register_forward_pre_hook(self._enter) for synapse in self.synapses]
+        hooks += [neuron.register_forward_pre_hook(self._claim) for neuron in self.neurons]
         try:
             with _Intercept(self._trace):
-                result = self.net.step(x, state, t)
+                return self.net.step(x, state, t)
         finally:
             for hook in hooks:
                 hook.remove()
-        while self.targets and len(self.targets) < len(self.traces):
-            self.targets.append(self.targets[-1])
-        return result
+
+    def _enter(self, synapse: nn.Module, _: Any) -> None:
+        self.running = synapse
 
     def _claim(self, neuron: Any, _: Any) -> None:
-        """A neuron is about to run in the first step: the synapses before it are its own."""
-        while len(self.targets) < len(self.traces):
-            self.targets.append(neuron)
+        """A neuron is about to run: the synapses before it that have no neuron yet are its own."""
+        for synapse in self.traces.keys() - self.targets.keys():
+            self.targets[synapse] = neuron
 
     @torch.no_grad()
-    def _trace(self, x: Tensor) -> Tensor:
-        n, self.call = self.call, self.call + 1
-        if n == len(self.traces):
-            self.traces.append(x.clone())
+    def _trace(self, x: Tensor) -> Tensor | None:
+        """The trace of the running synapse, whose input is x; None for a call that is no synapse's."""
+        synapse, self.running = self.running, None
+        if synapse is None:
+            return None
+        if synapse not in self.traces:
+            self.traces[synapse] = x.clone()
         else:
-            lam = self.leaks[self.targets[n]] if self.targets else 0.0
-            self.traces[n].mul_(lam).add_(x)
-        return self.traces[n]
+            target = self.targets.get(synapse) or next(reversed(self.targets.values()), None)
+            self.traces[synapse].mul_(self.leaks[target] if target else 0.0).add_(x)
+        return self.traces[synapse]
 
 
 def _leak(name: str, neuron: Neuron, t: int) -> float:
@@ -128,7 +132,7 @@ def _leak(name: str, neuron: Neuron, t: int) -> float:
 class _Intercept(TorchFunctionMode):
     """Runs every `linear` and `conv2d` through the functions above."""
 
-    def __init__(self, trace: Callable[[Tensor], Tensor]) -> None:
+    def __init__(self, trace: Callable[[Tensor], Tensor | None]) -> None:
         super().__init__()
         self.trace = trace
 
@@ -136,10 +140,12 @@ class _Intercept(TorchFunctionMode):
         kwargs = kwargs or {}
         if func is functional.linear:
             x, weight, bias = _linear_arguments(*args, **kwargs)
-            return _TracedLinear.apply(x, weight, bias, self.trace(x))
-        if func is functional.conv2d:
+            if (trace := self.trace(x)) is not None:
+                return _TracedLinear.apply(x, weight, bias, trace)
+        elif func is functional.conv2d:
             x, weight, bias, *settings = _conv2d_arguments(*args, **kwargs)
-            return _TracedConv2d.apply(x, weight, bias, self.trace(x), *settings)
+            if (trace := self.trace(x)) is not None:
+                return _TracedConv2d.apply(x, weight, bias, trace, *settings)
         return func(*args, **kwargs)
 
 
