@@ -1,0 +1,260 @@
+"""OTTT in float64: against its equations worked out by hand, against autograd, and against SLTT where they meet."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn.functional import cross_entropy, linear
+
+import edgesnn as es
+from edgesnn import rules
+from edgesnn.errors import ConfigError, TrainingError
+from edgesnn.layers import Readout
+from edgesnn.models import Network
+
+T, N, K = 5, 6, 3
+
+
+def batch(shape=(4,), seed=0, steps=T):
+    g = torch.Generator().manual_seed(seed)
+    return 2 * torch.randn(steps, N, *shape, generator=g, dtype=torch.float64), torch.randint(K, (N,), generator=g)
+
+
+def of_rule(rule, net, x, y):
+    net.zero_grad(set_to_none=True)
+    loss = rule.backward(net, x, y, torch.Generator())
+    return loss, {name: p.grad.clone() for name, p in net.named_parameters() if p.grad is not None}
+
+
+def assert_same(a, b):
+    assert a[0] == pytest.approx(b[0], rel=1e-12)
+    assert a[1].keys() == b[1].keys()
+    for name in a[1]:
+        torch.testing.assert_close(a[1][name], b[1][name], rtol=1e-10, atol=1e-12, msg=name)
+
+
+def stepped(net, x, state, t, *names):
+    """net.step, and by layer name the input and the output of those layers."""
+    seen, hooks = {}, []
+    for name in names:
+
+        def keep(module, inputs, out, name=name):
+            seen[name] = (inputs[0].detach(), out)
+
+        hooks.append(net.layers[name].register_forward_hook(keep))
+    logits, state = net.step(x, state, t)
+    for hook in hooks:
+        hook.remove()
+    return logits, state, seen
+
+
+def of_sums(net, x, y, lam):
+    """sum_t g_u[t] a^[t]^T of a plain chain, g_u from autograd of each step alone, a^[t] = sum_s lam^(t-s) x[s]."""
+    net.zero_grad(set_to_none=True)
+    synapses = {name: layer for name, layer in net.layers.items() if isinstance(layer, nn.Linear | nn.Conv2d)}
+    inputs = {name: [] for name in synapses}
+    grads = {f"layers.{name}.weight": 0 for name in synapses}
+    state, total = {}, 0.0
+    for t in range(len(x)):
+        logits, state, seen = stepped(net, x[t], state, t, *synapses)
+        loss = cross_entropy(logits, y) / len(x)
+        g_u = torch.autograd.grad(loss, [out for _, out in seen.values()], retain_graph=True)
+        loss.backward()
+        state = {name: v.detach() for name, v in state.items()}
+        total += loss.item()
+        for (name, (s, _)), g in zip(seen.items(), g_u, strict=True):
+            layer = synapses[name]
+            inputs[name].append(s)
+            trace = sum(lam ** (t - i) * s for i, s in enumerate(inputs[name]))
+            if isinstance(layer, nn.Linear):
+                grads[f"layers.{name}.weight"] += g.T @ trace
+            else:
+                grads[f"layers.{name}.weight"] += nn.grad.conv2d_weight(trace, layer.weight.shape, g, padding=1)
+    others = {name: p.grad.clone() for name, p in net.named_parameters() if p.grad is not None}
+    return total, others | grads
+
+
+@pytest.mark.parametrize("lam", [0.25, 0.75])
+def test_the_trace_is_the_closed_sum(lam):
+    net = es.models.mlp(4, [8, 7], K, es.LIF(lam, 0.6), weights="float").double()
+    x, y = batch()
+    assert_same(of_rule(rules.OTTT(), net, x, y), of_sums(net, x, y, lam))
+
+
+def test_convolutions_are_traced():
+    net = es.models.convnet((2, 4, 4), [3, 2], K, es.LIF(0.75, 0.6), weights="float").double()
+    x, y = batch((2, 4, 4))
+    assert_same(of_rule(rules.OTTT(), net, x, y), of_sums(net, x, y, 0.75))
+
+
+def test_is_autograd_through_the_membranes_own_leak():
+    """u[t] = lam*u[t-1] + W s[t] - reset, as one graph in which nothing but W may look back in time."""
+    lam, theta, width = 0.75, 0.6, 5
+    net = es.models.mlp(4, [width, width], K, es.LIF(lam, theta), weights="float").double()
+    for i in (1, 2):
+        net.layers[f"norm{i}"] = nn.Identity()
+    x, y = batch()
+    got = of_rule(rules.OTTT(), net, x, y)
+
+    net.zero_grad(set_to_none=True)
+    names = ("linear1", "linear2", "readout")
+    past = [torch.zeros(()).double()] * 3  # sum of lam^(t-s) W s_in[s]: zero in value, W's way back in time
+    v = [torch.zeros(N, width).double()] * 2
+    total = 0.0
+    for t in range(T):
+        s = x[t]
+        for i, name in enumerate(names):
+            layer = net.layers[name]
+            u = layer(s) + lam * (past[i] - past[i].detach())
+            past[i] = lam * past[i] + linear(s.detach(), layer.weight)
+            if i < 2:
+                m = lam * v[i] + u
+                s, _ = net.layers[f"neuron{i + 1}"](m, None, t)
+                v[i] = (m - theta * s).detach()
+        total = total + cross_entropy(u, y) / T
+    total.backward()
+    want = {name: p.grad.clone() for name, p in net.named_parameters() if p.grad is not None}
+    assert_same(got, (total.item(), want))
+
+
+@given(
+    widths=st.lists(st.integers(1, 6), min_size=1, max_size=3),
+    steps=st.integers(1, 6),
+    weights=st.sampled_from(["binary", "float"]),
+    neuron=st.sampled_from([es.LIF(0.0, 0.6), es.EMPF(0.0, 0.3), es.EMPF(parallel=True)]),
+    seed=st.integers(0, 99),
+)
+def test_without_a_leak_it_is_sltt(widths, steps, weights, neuron, seed):
+    net = es.models.mlp(4, widths, K, neuron, weights=weights, seed=seed).double()
+    x, y = batch(seed=seed, steps=steps)
+    assert_same(of_rule(rules.OTTT(), net, x, y), of_rule(rules.SLTT(), net, x, y))
+
+
+def test_one_step_is_sltt_and_more_are_not():
+    net, (x, y) = es.models.mlp(4, [8], K, es.LIF(0.75, 0.6)).double(), batch()
+    assert_same(of_rule(rules.OTTT(), net, x[:1], y), of_rule(rules.SLTT(), net, x[:1], y))
+    a, b = (of_rule(rule, net, x, y)[1]["layers.linear1.weight"] for rule in (rules.OTTT(), rules.SLTT()))
+    assert not torch.allclose(a, b)
+
+
+def test_leaks_that_differ_by_step_are_followed():
+    """du[2]/dW = lam(2)*lam(1)*x[0] + lam(2)*x[1] + x[2]."""
+    neuron = es.EMPF(steps=3)
+    neuron.lam_raw.data = torch.logit(torch.tensor([0.5, 0.9, 0.2], dtype=torch.float64))
+    net = es.models.mlp(4, [5], K, neuron, weights="float").double()
+    net.layers["norm1"] = nn.Identity()
+    x, _ = batch(steps=3)
+    lam = torch.sigmoid(neuron.lam_raw.detach())
+    traces = rules.traces.Traces(net)
+    state = {}
+    for t in range(3):
+        _, state = traces.step(x[t], state, t)
+    want = lam[2] * lam[1] * x[0] + lam[2] * x[1] + x[2]
+    torch.testing.assert_close(traces.traces[net.layers["linear1"]], want, rtol=1e-12, atol=0)
+
+
+class Recurrent(Network):
+    """linear1, recurrent (from the spikes of the step before), neuron1, readout."""
+
+    def __init__(self):
+        layers = {
+            "linear1": nn.Linear(4, 5),
+            "recurrent": nn.Linear(5, 5, bias=False),
+            "neuron1": es.LIF(0.625, 0.7),
+            "readout": Readout(5, K),
+        }
+        super().__init__(layers, {}, (4,), K)
+
+    def step(self, x, state, t):
+        current = self.layers["linear1"](x)
+        if "last" in state:
+            current = current + self.layers["recurrent"](state["last"])
+        s, v = self.layers["neuron1"](current, state.get("v"), t)
+        return self.layers["readout"](s), {"v": v, "last": s}
+
+
+def test_a_recurrent_synapse_is_traced_from_the_step_it_first_runs():
+    torch.manual_seed(0)
+    net = Recurrent().double()
+    x, y = batch()
+    _, grads = of_rule(rules.OTTT(), net, x, y)
+    state, trace, want = {}, torch.zeros(N, 5).double(), 0
+    for t in range(T):
+        trace = 0.625 * trace + state.get("last", torch.zeros(N, 5).double())
+        logits, state, seen = stepped(net, x[t], state, t, "linear1")
+        (g,) = torch.autograd.grad(cross_entropy(logits, y) / T, seen["linear1"][1])
+        want = want + g.T @ trace
+        state = {name: v.detach() for name, v in state.items()}
+    assert want.abs().max() > 1e-3
+    torch.testing.assert_close(grads["layers.recurrent.weight"], want, rtol=1e-10, atol=1e-12)
+
+
+def sgd(net, lr=0.1):
+    optimizer = torch.optim.SGD(net.parameters(), lr)
+
+    def update(loss):
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return update
+
+
+def test_online_updates_after_every_step_with_the_gradient_of_that_step():
+    nets = [es.models.mlp(4, [8], K, es.LIF(0.75, 0.6)).double() for _ in range(2)]
+    x, y = batch()
+    rules.OTTT("online").learn(nets[0], x, y, torch.Generator(), sgd(nets[0]))
+    update, count = sgd(nets[1]), 0
+    for loss in rules.OTTT("online").parts(nets[1], x, y, torch.Generator()):
+        update(loss)
+        count += 1
+    assert count == T
+    for a, b in zip(nets[0].parameters(), nets[1].parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_accumulate_updates_once():
+    net, (x, y) = es.models.mlp(4, [8], K, es.LIF(0.75, 0.6)).double(), batch()
+    losses = []
+    total = rules.OTTT().learn(net, x, y, torch.Generator(), losses.append)
+    assert losses == [total]
+
+
+def test_backward_is_the_same_for_both_updates():
+    net, (x, y) = es.models.mlp(4, [8], K, es.LIF(0.75, 0.6)).double(), batch()
+    assert_same(of_rule(rules.OTTT("online"), net, x, y), of_rule(rules.OTTT(), net, x, y))
+
+
+def test_the_loss_mixes_in_the_squared_error():
+    net, (x, y) = es.models.mlp(4, [8], K, es.LIF(0.75, 0.6)).double(), batch(steps=1)
+    logits = net.step(x[0], {}, 0)[0].detach()
+    target = torch.eye(K, dtype=torch.float64)[y]
+    want = 0.7 * cross_entropy(logits, y) + 0.3 * ((logits - target) ** 2).mean()
+    for rule in (rules.OTTT(mse=0.3), rules.BPTT(mse=0.3), rules.SLTT(mse=0.3)):
+        assert of_rule(rule, net, x, y)[0] == pytest.approx(want.item(), rel=1e-12)
+
+
+def test_config_rebuilds_the_rule():
+    for rule in (rules.OTTT(), rules.OTTT("online", mse=0.05)):
+        assert rules.build(rule.config()).config() == rule.config()
+
+
+def test_bad_arguments_are_one_line():
+    with pytest.raises(ConfigError, match="one of accumulate, online, got 'often'"):
+        rules.OTTT("often")
+    with pytest.raises(ConfigError, match=r"mse in \[0, 1\]"):
+        rules.OTTT(mse=2)
+
+
+def test_a_leak_by_channel_is_refused(monkeypatch):
+    net, (x, y) = es.models.mlp(4, [8], K, es.LIF(0.75, 0.6)).double(), batch()
+    monkeypatch.setattr(net.layers["neuron1"], "lam_values", lambda: torch.full((1, 8), 0.5))
+    with pytest.raises(TrainingError, match=r"layers\.neuron1: expected one leak for all channels of a layer, got 8"):
+        of_rule(rules.OTTT(), net, x, y)
+
+
+def test_a_convolution_with_named_padding_is_refused():
+    net, (x, y) = es.models.convnet((2, 4, 4), [3], K, es.LIF(0.75, 0.6)).double(), batch((2, 4, 4))
+    net.layers["conv1"].padding = "same"
+    with pytest.raises(TrainingError, match="padding='same'"):
+        of_rule(rules.OTTT(), net, x, y)
