@@ -1,6 +1,34 @@
-"""Networks: a list of named layers that can be stepped through time, and constructors for the common shapes."""
+"""Networks: chains of named layers and blocks that can be stepped through time, and constructors for the shapes of the
+literature.
 
-from edgesnn.models.builders import WEIGHTS, build, convnet, mlp
+All constructors share their options: `neuron` (a prototype, copied for each layer), `weights` ("binary" or "float",
+of all synapses but the first and the readout), `norm` ("batch", "standardized" or "none"), `seed`, `leak` (of the
+readout); image networks take `input_shape` (channels, height, width). `build(net.config)` makes a network again.
+"""
+
+from edgesnn.models.blocks import Attention, Block, Chain, Feedback, Residual, chains
+from edgesnn.models.convolutional import alexnet, convnet, lenet1, lenet2
+from edgesnn.models.dense import mlp, recurrent
 from edgesnn.models.network import Network
+from edgesnn.models.registry import NORMS, WEIGHTS, build
+from edgesnn.models.reparameterized import reparameterize
 
-__all__ = ["WEIGHTS", "Network", "build", "convnet", "mlp"]
+__all__ = [
+    "NORMS",
+    "WEIGHTS",
+    "Attention",
+    "Block",
+    "Chain",
+    "Feedback",
+    "Network",
+    "Residual",
+    "alexnet",
+    "build",
+    "chains",
+    "convnet",
+    "lenet1",
+    "lenet2",
+    "mlp",
+    "recurrent",
+    "reparameterize",
+]

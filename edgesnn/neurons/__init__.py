@@ -9,11 +9,25 @@ from typing import Any
 from edgesnn.errors import ConfigError
 from edgesnn.neurons.base import Neuron
 from edgesnn.neurons.empf import EMPF, empf_step, parallel_empf_step
-from edgesnn.neurons.lif import LIF, SURROGATES, lif_step
+from edgesnn.neurons.empf_norm import FoldedEMPF, MembraneNormEMPF
+from edgesnn.neurons.lif import IF, LIF, lif_step
+from edgesnn.neurons.surrogates import SURROGATES
 
-__all__ = ["EMPF", "LIF", "SURROGATES", "Neuron", "build", "empf_step", "lif_step", "parallel_empf_step"]
+__all__ = [
+    "EMPF",
+    "IF",
+    "LIF",
+    "SURROGATES",
+    "FoldedEMPF",
+    "MembraneNormEMPF",
+    "Neuron",
+    "build",
+    "empf_step",
+    "lif_step",
+    "parallel_empf_step",
+]
 
-_KINDS: dict[str, type[Neuron]] = {"empf": EMPF, "lif": LIF}
+_KINDS: dict[str, type[Neuron]] = {neuron.kind: neuron for neuron in (EMPF, FoldedEMPF, IF, LIF, MembraneNormEMPF)}
 
 
 def build(config: dict[str, Any]) -> Neuron:

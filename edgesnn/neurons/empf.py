@@ -1,22 +1,39 @@
 """Efficient multi-precision firing (EM-PF, arXiv 2410.07547): real-valued spikes, made for binary synapses."""
 
+import copy
 import math
-from typing import Any
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
-from edgesnn.errors import ConfigError
-from edgesnn.neurons.base import Neuron, at_step, check_lam_theta
+from edgesnn.neurons.base import (
+    Neuron,
+    above,
+    at_step,
+    by_channel,
+    check_lam_theta,
+    check_steps,
+    filled,
+    softplus_inverse,
+)
 
 
 def empf_step(current: Tensor, v: Tensor, lam: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
     """Eq. 3: m = lam*v + I, s = relu(m - theta), v' = m - s: what is emitted is what is subtracted.
 
-    current, v: [N, C, ...]; lam, theta: scalars. The gradient of a spike is 1 or 0 whatever the membrane's value, which
-    is what makes the online gradient close to the full one (Theorem 4.2).
+    current, v: [N, C, ...]; lam, theta: scalars, or [C, 1, ...]. The gradient of a spike is 1 or 0 whatever the
+    membrane's value, which is what makes the online gradient close to the full one (Theorem 4.2).
     """
-    m = lam * v + current
+    if not torch.is_grad_enabled():  # the same numbers in place, with fewer passes over memory
+        m = (lam * v).add_(current)
+        s = (m - theta).relu_()
+        return s, m.sub_(s)
+    return empf_fire(lam * v + current, theta)
+
+
+def empf_fire(m: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
+    """s = relu(m - theta), v' = m - s, from the charged membrane m."""
     s = torch.relu(m - theta)
     return s, m - s
 
@@ -26,24 +43,45 @@ def parallel_empf_step(current: Tensor, theta: Tensor) -> Tensor:
     return torch.relu(current - theta)
 
 
+def rectified_variance(theta: float) -> float:
+    """Var(relu(x - theta)) for x from N(0, 1); theta = 0 gives (1 - 1/pi)/2."""
+    density, tail = math.exp(-(theta**2) / 2) / math.sqrt(2 * math.pi), above(theta)
+    mean = density - theta * tail
+    return (1 + theta**2) * tail - theta * density - mean**2
+
+
 class EMPF(Neuron):
     """EM-PF neuron, version I (eq. 5), or version III with `parallel=True`.
 
-    lam and theta are learned: one shared value (endless streams), or `steps` values, one for each time step. lam is a
-    sigmoid and theta a softplus of the trained parameter, so they stay in [0, 1] and above 0; lam given as exactly 0 or
-    1 has no gradient and stays.
+    lam and theta are learned: one shared value (endless streams), or `steps` values, one for each time step; of the
+    whole layer, or with `per_channel=True` of each channel. lam is a sigmoid and theta a softplus of the trained
+    parameter, so they stay in [0, 1] and above 0; lam given as exactly 0 or 1 has no gradient and stays.
     """
 
-    def __init__(self, lam: float = 0.8, theta: float = 1.0, steps: int | None = None, parallel: bool = False) -> None:
+    kind: ClassVar[str] = "empf"
+
+    def __init__(
+        self,
+        lam: float = 0.8,
+        theta: float = 1.0,
+        steps: int | None = None,
+        parallel: bool = False,
+        per_channel: bool = False,
+    ) -> None:
         super().__init__()
         check_lam_theta("EMPF", lam, theta)
-        if steps is not None and steps < 1:
-            raise ConfigError(f"EMPF: expected steps >= 1 or None, got {steps}")
-        self.initial = {"lam": lam, "theta": theta, "steps": steps, "parallel": parallel}
-        self.parallel = parallel
-        shape = (1 if steps is None else steps,)
-        self.theta_raw = nn.Parameter(torch.full(shape, theta + math.log(-math.expm1(-theta))))
-        self.lam_raw = None if parallel else nn.Parameter(torch.logit(torch.full(shape, lam)))
+        check_steps("EMPF", steps)
+        self.initial = {"lam": lam, "theta": theta, "steps": steps, "parallel": parallel, "per_channel": per_channel}
+        self.parallel, self.per_channel = parallel, per_channel
+        self.theta_raw = nn.Parameter(filled(steps, softplus_inverse(theta), per_channel))
+        self.lam_raw = None if parallel else nn.Parameter(torch.logit(filled(steps, lam, per_channel)))
+
+    def sized(self, channels: int) -> Self:
+        neuron = copy.deepcopy(self)
+        if self.per_channel:
+            neuron.theta_raw = by_channel(self.theta_raw, channels)
+            neuron.lam_raw = None if self.lam_raw is None else by_channel(self.lam_raw, channels)
+        return neuron
 
     def lam_values(self) -> Tensor:
         return torch.zeros_like(self.theta_raw) if self.lam_raw is None else torch.sigmoid(self.lam_raw)
@@ -51,11 +89,12 @@ class EMPF(Neuron):
     def theta_values(self) -> Tensor:
         return nn.functional.softplus(self.theta_raw)
 
+    def emission_variance(self) -> float:
+        return rectified_variance(self.initial["theta"])
+
     def forward(self, current: Tensor, v: Tensor | None, t: int) -> tuple[Tensor, Tensor | None]:
-        theta = at_step(self.theta_values(), t)
+        theta = at_step(self.theta_values(), t, current.dim())
         if self.parallel:
             return parallel_empf_step(current, theta), None
-        return empf_step(current, torch.zeros_like(current) if v is None else v, at_step(self.lam_values(), t), theta)
-
-    def config(self) -> dict[str, Any]:
-        return {"kind": "empf", **self.initial}
+        lam = at_step(self.lam_values(), t, current.dim())
+        return empf_step(current, torch.zeros_like(current) if v is None else v, lam, theta)

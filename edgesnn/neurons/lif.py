@@ -1,74 +1,103 @@
-"""Leaky integrate-and-fire with a surrogate gradient (Meng et al., ICCV 2023, eq. 1-6)."""
+"""Integrate-and-fire with a surrogate gradient, with a leak (Meng et al., ICCV 2023, eq. 1-6) and without."""
 
-from collections.abc import Callable
-from typing import Any
+from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from edgesnn.errors import ConfigError
-from edgesnn.neurons.base import Neuron, check_lam_theta
-
-
-def rectangle(distance: Tensor, gamma: float) -> Tensor:
-    """Eq. 5: 1/gamma where |m - theta| < gamma/2, else 0."""
-    return (distance.abs() < gamma / 2).to(distance.dtype) / gamma
-
-
-def triangle(distance: Tensor, gamma: float) -> Tensor:
-    """Eq. 6: max(0, gamma - |m - theta|) / gamma^2."""
-    return torch.clamp(gamma - distance.abs(), min=0) / gamma**2
-
-
-SURROGATES: dict[str, Callable[[Tensor, float], Tensor]] = {"rectangle": rectangle, "triangle": triangle}
-
-
-class _Fire(torch.autograd.Function):
-    """s = [distance >= 0]; backward multiplies with the surrogate derivative."""
-
-    @staticmethod
-    def forward(ctx: Any, distance: Tensor, surrogate: Callable[[Tensor, float], Tensor], gamma: float) -> Tensor:
-        ctx.save_for_backward(distance)
-        ctx.surrogate, ctx.gamma = surrogate, gamma
-        return (distance >= 0).to(distance.dtype)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        (distance,) = ctx.saved_tensors
-        return grads[0] * ctx.surrogate(distance, ctx.gamma), None, None
+from edgesnn.neurons.base import Neuron, above, check_lam_theta, softplus_inverse
+from edgesnn.neurons.surrogates import check_surrogate, fire
 
 
 def lif_step(
-    current: Tensor, v: Tensor, lam: float, theta: float, surrogate: str = "triangle"
+    current: Tensor,
+    v: Tensor,
+    lam: float,
+    theta: float | Tensor,
+    surrogate: str = "triangle",
+    width: float | None = None,
+    alpha: float = 1.0,
 ) -> tuple[Tensor, Tensor]:
-    """Eq. 1: m = lam*v + I, s = [m >= theta], v' = m - theta*s (the reset is part of the gradient, eq. 8).
+    """Eq. 1: m = lam*v + I, s = [m >= alpha*theta], v' = m - theta*s (the reset is part of the gradient, eq. 8).
 
-    current, v: [N, C, ...]. The surrogate's width gamma is theta, as in the paper.
+    current, v: [N, C, ...]; theta: a number, or a tensor that is trained. The surrogate's width is theta, as in the
+    paper, unless given. alpha: 1, or that of DSR eq. 20, which makes the firing rate round instead of floor at 1/2.
     """
+    if not torch.is_grad_enabled():  # the same numbers in place: four passes over memory, not seven
+        m = (lam * v).add_(current)
+        s = torch.ge(m, float(alpha * theta), out=torch.empty_like(m))
+        return s, m.sub_(s, alpha=float(theta))
     m = lam * v + current
-    s: Tensor = _Fire.apply(m - theta, SURROGATES[surrogate], theta)
+    gamma = width if width is not None else theta.detach() if isinstance(theta, Tensor) else theta
+    s = fire(m - alpha * theta, surrogate, gamma)
     return s, m - theta * s
 
 
 class LIF(Neuron):
-    """LIF neuron with fixed leak and threshold; its spikes are 0 or 1."""
+    """LIF neuron; its spikes are 0 or 1.
 
-    def __init__(self, lam: float = 0.5, theta: float = 1.0, surrogate: str = "triangle") -> None:
+    width: of the surrogate (None: theta). alpha: fires at alpha*theta (DSR eq. 20). train_theta: the threshold is a
+    parameter, a softplus so that it stays above 0 (DSR sec. 4).
+    """
+
+    kind: ClassVar[str] = "lif"
+
+    def __init__(
+        self,
+        lam: float = 0.5,
+        theta: float = 1.0,
+        surrogate: str = "triangle",
+        width: float | None = None,
+        alpha: float = 1.0,
+        train_theta: bool = False,
+    ) -> None:
         super().__init__()
-        check_lam_theta("LIF", lam, theta)
-        if surrogate not in SURROGATES:
-            raise ConfigError(f"LIF surrogate: expected one of {sorted(SURROGATES)}, got {surrogate!r}")
-        self.lam, self.theta, self.surrogate = lam, theta, surrogate
+        name = type(self).__name__
+        check_lam_theta(name, lam, theta)
+        check_surrogate(name, surrogate, width)
+        if not 0.0 < alpha <= 1.0:
+            raise ConfigError(f"{name}: expected alpha in (0, 1], got {alpha}")
+        self.lam, self.theta, self.surrogate, self.width, self.alpha = lam, theta, surrogate, width, alpha
+        self.theta_raw = nn.Parameter(torch.tensor([softplus_inverse(theta)])) if train_theta else None
+        self.initial = {
+            "lam": lam,
+            "theta": theta,
+            "surrogate": surrogate,
+            "width": width,
+            "alpha": alpha,
+            "train_theta": train_theta,
+        }
 
     def lam_values(self) -> Tensor:
         return torch.tensor([self.lam])
 
     def theta_values(self) -> Tensor:
-        return torch.tensor([self.theta])
+        return torch.tensor([self.theta]) if self.theta_raw is None else nn.functional.softplus(self.theta_raw)
+
+    def emission_variance(self) -> float:
+        """p*(1 - p), p = P(x >= alpha*theta) (OTTT supplement C.1)."""
+        p = above(self.alpha * self.theta)
+        return p * (1 - p)
 
     def forward(self, current: Tensor, v: Tensor | None, t: int) -> tuple[Tensor, Tensor | None]:  # noqa: ARG002
         v = torch.zeros_like(current) if v is None else v
-        return lif_step(current, v, self.lam, self.theta, self.surrogate)
+        theta = self.theta if self.theta_raw is None else nn.functional.softplus(self.theta_raw)
+        return lif_step(current, v, self.lam, theta, self.surrogate, self.width, self.alpha)
 
-    def config(self) -> dict[str, Any]:
-        return {"kind": "lif", "lam": self.lam, "theta": self.theta, "surrogate": self.surrogate}
+
+class IF(LIF):
+    """Integrate-and-fire: LIF with lam = 1, nothing leaks (DSR eq. 3)."""
+
+    kind: ClassVar[str] = "if"
+
+    def __init__(
+        self,
+        theta: float = 1.0,
+        surrogate: str = "triangle",
+        width: float | None = None,
+        alpha: float = 1.0,
+        train_theta: bool = False,
+    ) -> None:
+        super().__init__(1.0, theta, surrogate, width, alpha, train_theta)
+        del self.initial["lam"]

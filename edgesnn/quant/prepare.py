@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from edgesnn.errors import QuantizationError
-from edgesnn.layers import Readout
+from edgesnn.layers import Readout, StandardizedConv2d, StandardizedLinear
 from edgesnn.models import Network
 from edgesnn.neurons import EMPF, LIF
 from edgesnn.quant.layers import QuantEMPF, QuantInput, QuantReadout, quant_conv2d, quant_linear
@@ -53,13 +53,24 @@ def _quantized(name: str, layer: nn.Module, weights: int, spikes: int) -> nn.Mod
     match layer:
         case Readout():
             return QuantReadout(layer)
+        case StandardizedLinear() | StandardizedConv2d():
+            pass  # without an integer form yet
         case nn.Linear():
             return quant_linear(layer, weights)
         case nn.Conv2d():
             return quant_conv2d(layer, weights)
         case EMPF():
+            if layer.per_channel:
+                raise QuantizationError(
+                    f"{name}: expected a leak and threshold of the whole layer, got those of each channel; "
+                    "train with EMPF(per_channel=False)"
+                )
             return QuantEMPF(layer, spikes)
         case LIF():
+            if layer.alpha != 1:
+                raise QuantizationError(
+                    f"{name}: expected a neuron that fires at theta, got alpha={layer.alpha}; use 1"
+                )
             if spikes != 1:
                 raise QuantizationError(f"{name}: expected 1-bit spikes for LIF neurons, got {spikes}; pass spikes=1")
             return copy.deepcopy(layer)

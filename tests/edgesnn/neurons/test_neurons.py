@@ -130,7 +130,7 @@ def test_config_rebuilds_the_neuron(neuron):
         (lambda: EMPF(steps=0), "steps >= 1"),
         (lambda: LIF(lam=-0.1), "lam in"),
         (lambda: LIF(lam=float("nan")), "lam in"),
-        (lambda: LIF(surrogate="sigmoid"), "rectangle"),
+        (lambda: LIF(surrogate="step"), "rectangle"),
         (lambda: neurons.build({"kind": "izhikevich"}), "izhikevich"),
         (lambda: neurons.build({"kind": "lif", "tau": 2}), "tau"),
     ],

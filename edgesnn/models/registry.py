@@ -1,0 +1,83 @@
+"""Constructors of networks by name: each network carries the call that made it, and `build` makes it again."""
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, ParamSpec
+
+import torch
+
+from edgesnn import neurons
+from edgesnn.errors import ConfigError
+from edgesnn.models.network import Network
+from edgesnn.models.reparameterized import reparameterize
+
+WEIGHTS = ("binary", "float")
+#: Batch norm after every synapse; scaled weight standardization instead (no batch statistics); neither.
+NORMS = ("batch", "standardized", "none")
+
+P = ParamSpec("P")
+CONSTRUCTORS: dict[str, Callable[..., Network]] = {}
+
+
+def constructor(make: Callable[P, Network]) -> Callable[P, Network]:
+    """Register a function that makes a network, and do what all of them share.
+
+    Its arguments are JSON values, sequences, and `neuron`: a prototype, of which each layer gets its own copy (None:
+    EM-PF). Options of the same name mean the same everywhere and are checked here: classes, neuron, weights, norm,
+    dropout. The random weights come from `seed` and leave the global generator alone. `config` becomes {"model": name,
+    argument: value, ...}, defaults included.
+    """
+    signature, name = inspect.signature(make), make.__name__
+
+    @functools.wraps(make)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> Network:
+        bound = signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        arguments = bound.arguments
+        if arguments["neuron"] is None:
+            arguments["neuron"] = neurons.EMPF()
+        _check(arguments)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(arguments["seed"])
+            net = make(*bound.args, **bound.kwargs)
+        net.config = {"model": name, **{key: _plain(value) for key, value in arguments.items()}}
+        return net
+
+    CONSTRUCTORS[name] = wrapper
+    return wrapper
+
+
+def build(config: dict[str, Any]) -> Network:
+    """The network that `Network.config` describes, with freshly seeded weights."""
+    arguments = dict(config)
+    model, folded = arguments.pop("model", None), arguments.pop("reparameterized", False)
+    if model not in CONSTRUCTORS:
+        raise ConfigError(f"model: expected one of {sorted(CONSTRUCTORS)}, got {model!r}")
+    if "neuron" in arguments:
+        arguments["neuron"] = neurons.build(arguments["neuron"])
+    try:
+        net = CONSTRUCTORS[model](**arguments)
+    except TypeError as error:
+        raise ConfigError(f"model '{model}': {error}; see edgesnn.models.{model}") from None
+    return reparameterize(net) if folded else net
+
+
+def _check(arguments: dict[str, Any]) -> None:
+    weights, norm, classes = arguments["weights"], arguments.get("norm", "none"), arguments["classes"]
+    if weights not in WEIGHTS:
+        raise ConfigError(f"weights: expected one of {list(WEIGHTS)}, got {weights!r}")
+    if norm not in NORMS:
+        raise ConfigError(f"norm: expected one of {list(NORMS)}, got {norm!r}")
+    if classes < 2:
+        raise ConfigError(f"classes: expected at least 2, got {classes}")
+    if not 0.0 <= arguments.get("dropout", 0.0) < 1.0:
+        raise ConfigError(f"dropout: expected a probability in [0, 1), got {arguments['dropout']}")
+    if arguments.get("width", 1) < 1:
+        raise ConfigError(f"width: expected at least 1, got {arguments['width']}")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, neurons.Neuron):
+        return value.config()
+    return list(value) if isinstance(value, list | tuple) else value
