@@ -1,4 +1,4 @@
-"""Streams: sensor rows in, decisions out, in constant memory at any length.
+"""Streams: sensor rows in, decisions out, in constant memory at any length (docs/streaming.md).
 
 A row is one sample of every channel in sensor units, with a label if somebody gave one. A frame is what one time step
 of the model reads: the last `length` rows flattened row-major, a new one every `hop` rows. A model without a frame
@@ -9,27 +9,82 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from edgesnn.errors import DataError
+from edgesnn.errors import ConfigError, DataError
 from edgesnn.runtime import state as state_file
-from edgesnn.runtime.csv_table import LABEL, CsvTable, open_csv
+from edgesnn.runtime.framing import Framer, frame_rows
+from edgesnn.runtime.late_labels import LateRing
 from edgesnn.runtime.model import Array, Model
+from edgesnn.runtime.sensors import Sensors
 from edgesnn.runtime.session import Session
+from edgesnn.runtime.sources import Item, Label, Lost, Row, array_rows
+from edgesnn.runtime.stream_clock import StreamClock, Tick
+
+__all__ = ["Counts", "Decision", "Event", "Label", "Lost", "Policy", "Row", "adapt", "array_rows", "run"]
+
+ON_GAP = ("reset", "hold", "continue")
+Event: TypeAlias = dict[str, Any]  # one JSON object; "event" says of what
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One sample: `values` of every channel in sensor units, and the class index it belongs to, if known."""
+class Policy:
+    """What a stream does where its source is not ideal.
 
-    values: Sequence[float] | Array
-    label: int | None = None
+    `on_gap`: after a gap, `reset` starts from rest, with rows of after the gap alone; `hold` keeps the states and makes
+    no frame of rows from both sides; `continue` goes on as if nothing were missing. `gap_periods`: the sample periods
+    from which on a hole is a gap; None: those of one frame, at least 2. `late_seconds`: how far back a `Label` may
+    reach; the steps of so many seconds are kept. `stuck_seconds`: how long a channel may stay at one value; 0: as long
+    as it likes. Images have no order, so that none of their pixels is ever stuck.
+
+    Raises:
+        ConfigError: an unknown policy, or a negative number.
+    """
+
+    on_gap: str = "reset"
+    gap_periods: float | None = None
+    late_seconds: float = 0.0
+    stuck_seconds: float = 10.0
+
+    def __post_init__(self) -> None:
+        if self.on_gap not in ON_GAP:
+            raise ConfigError(f"on_gap: expected one of {', '.join(ON_GAP)}, got {self.on_gap!r}; choose one of them")
+        for name in ("gap_periods", "late_seconds", "stuck_seconds"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < math.inf:
+                raise ConfigError(f"{name}: expected 0 or more, got {value}; choose another number")
+
+    def periods(self, model: Model) -> float:
+        """Sample periods from which on a hole is a gap."""
+        return max(2, frame_rows(model)[0]) if self.gap_periods is None else self.gap_periods
+
+
+@dataclass(slots=True)
+class Counts:
+    """What happened so far. Rows lost are those of `dropped`, `garbage` and `silence`; values are of rows that came."""
+
+    rows: int = 0
+    decisions: int = 0
+    labelled: int = 0  # decisions that some label was about
+    correct: int = 0
+    learned: int = 0  # learning steps
+    spared: int = 0  # labelled steps not learned from: a channel was silent or stuck
+    short: int = 0  # late labels that reached back further than the steps kept
+    gaps: int = 0
+    missing: int = 0  # values
+    saturated: int = 0  # values
+    troubles: int = 0  # times that a channel fell silent or got stuck
+    lost: dict[str, int] = field(default_factory=lambda: {"dropped": 0, "garbage": 0, "silence": 0})
+
+    @property
+    def accuracy(self) -> float | None:
+        """Of all labelled decisions, each judged before anything was learned from it."""
+        return self.correct / self.labelled if self.labelled else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,175 +98,96 @@ class Decision:
     logits: list[int]  # units of 2^-10 nat
     label: int | None = None
     accuracy: float | None = None
+    time: float | None = None  # time stamp of the frame's last row
 
     def as_json(self) -> dict[str, Any]:
         """The fields that are known, in order, as one JSON object."""
         return {key: value for key, value in asdict(self).items() if value is not None}
 
 
-def row_channels(model: Model) -> int:
-    """How many values a row of this model's stream has."""
-    return model.frame.channels if model.frame is not None else math.prod(model.input.shape)
+def _ignore(_event: Event) -> None:
+    """Nobody asked for events."""
 
 
-def csv_rows(
-    lines: Iterable[str], channels: int, classes: Sequence[str], place: str = "stream", names: Sequence[str] = ()
-) -> Iterator[Row]:
-    """Parse CSV lines: a header of channel names, then numbers.
-
-    A column `label`, at any place, holds a class name, a class index, or nothing where the class is not known. Rows are
-    yielded as they are read, so `lines` may be a pipe that never ends.
-
-    Args:
-        lines: text lines, such as an open file.
-        channels: number of columns besides `label`.
-        classes: class names, in the order of the model.
-        place: name of the source in error messages.
-        names: names of the channels in the order of the model; empty where it has none.
-
-    Raises:
-        DataError: naming the line: no header, other channels, a wrong number of columns, text, a number that is not
-            finite in 32 bits, an unknown label.
-    """
-    table = CsvTable(lines, place)
-    if len(table.channels) != channels:
-        shown = f"{', '.join(table.channels[:8])}{', ...' if len(table.channels) > 8 else ''}"
-        raise DataError(
-            f"{place}, line 1: expected {channels} channels besides {LABEL!r}, got {len(table.channels)} ({shown}); "
-            "give the columns the model was trained on"
-        )
-    if names and table.channels != tuple(names):
-        raise DataError(
-            f"{place}, line 1: expected the channels {', '.join(names)}, in this order, "
-            f"got {', '.join(table.channels)}; reorder or rename the columns"
-        )
-    for row in table:
-        yield Row(row.values, parse_label(row.label, classes, row.place))
-
-
-def csv_file_rows(path: str | Path, channels: int, classes: Sequence[str], names: Sequence[str] = ()) -> Iterator[Row]:
-    """The rows of a CSV file; see `csv_rows`.
-
-    Raises:
-        DataError: the file cannot be opened, or a line is malformed.
-    """
-    with open_csv(path) as file:
-        yield from csv_rows(file, channels, classes, str(path), names)
-
-
-def array_rows(values: Array, labels: Iterable[int | None] | None = None) -> Iterator[Row]:
-    """The rows of an array [rows, channels] in sensor units, with one label a row (-1 or None: unknown) or none at all.
-
-    Raises:
-        DataError: the array is not two-dimensional, or labels are not one a row.
-    """
-    if values.ndim != 2:
-        raise DataError(f"stream: expected an array [rows, channels], got shape {values.shape}; reshape it")
-    if labels is None:
-        yield from (Row(row) for row in values)
-        return
-    known = [None if label is None or label < 0 else int(label) for label in labels]
-    if len(known) != len(values):
-        raise DataError(f"stream: expected {len(values)} labels, one a row, got {len(known)}; use -1 where unknown")
-    yield from (Row(row, label) for row, label in zip(values, known, strict=True))
-
-
-def parse_label(text: str, classes: Sequence[str], place: str) -> int | None:
-    """Class index of a label cell: a class name, an index, or empty for unknown.
-
-    Raises:
-        DataError: neither a name in `classes` nor an index into it.
-    """
-    if not text:
-        return None
-    if text in classes:
-        return list(classes).index(text)
-    if text.isascii() and text.isdigit() and int(text) < len(classes):
-        return int(text)
-    names = ", ".join(classes)
-    raise DataError(
-        f"{place}: expected a label 0 to {len(classes) - 1} or one of {names}, got {text!r}; repair the row"
-    )
-
-
-class Framer:
-    """Collects rows into frames: the last `length` rows flattened row-major, one every `hop` rows.
-
-    Holds `length` rows, however long the stream.
-    """
-
-    def __init__(self, model: Model) -> None:
-        self.channels = row_channels(model)
-        self.length, self.hop = (model.frame.length, model.frame.hop) if model.frame is not None else (1, 1)
-        self._shape = model.input.shape
-        self._rows: deque[Array] = deque(maxlen=self.length)
-        self._due = self.length  # rows until the next frame
-
-    def push(self, values: Sequence[float] | Array) -> Array | None:
-        """Take one row [channels]; return a frame of the model's input shape in sensor units when one is due.
-
-        Raises:
-            DataError: the row has another number of channels.
-        """
-        row = np.asarray(values, np.float64)
-        if row.shape != (self.channels,):
-            raise DataError(f"row: expected {self.channels} channels, got shape {row.shape}; see the model's metadata")
-        self._rows.append(row)
-        self._due -= 1
-        if self._due:
-            return None
-        self._due = self.hop
-        return np.concatenate(self._rows).reshape(self._shape)
-
-
-def run(session: Session, rows: Iterable[Row]) -> Iterator[Decision]:
+def run(
+    session: Session,
+    items: Iterable[Item],
+    policy: Policy | None = None,
+    on_event: Callable[[Event], object] = _ignore,
+    counts: Counts | None = None,
+) -> Generator[Decision, None, None]:
     """Stream rows through a session and yield a decision a frame.
 
+    Args:
+        session: a model that is running.
+        items: rows, and among them labels that come late and notes of what was lost; any iterable will do.
+        policy: what to do where the source is not ideal.
+        on_event: takes an event, between the decisions before and after it (docs/streaming.md lists them).
+        counts: kept up to date, for whoever wants to look.
+
     Raises:
-        DataError: a bad row, or a stream that ends before its first frame.
+        DataError: a row of another width, or a stream that ends before its first frame.
+        ConfigError: a policy that does not fit the model.
     """
-    return _decide(session, rows, learn=False)
+    return _Stream(session, policy or Policy(), on_event, counts or Counts(), learn=False).decisions(items)
 
 
 def adapt(
     session: Session,
-    rows: Iterable[Row],
+    items: Iterable[Item],
     state: str | Path | None = None,
     save_every: int = 0,
     warn: Callable[[str], object] = warnings.warn,
+    policy: Policy | None = None,
+    on_event: Callable[[Event], object] = _ignore,
+    counts: Counts | None = None,
 ) -> Generator[Decision, None, None]:
     """Predict, then learn from the label of the frame's last row if there is one (prequential; Dawid 1984).
 
+    A `Label` teaches the steps of its seconds that are still kept, oldest first, each once: from the states that the
+    step left, with the parameters of now. Nothing is learned from a step while a channel is silent or stuck.
+
     Args:
         session: a model exported with learning.
-        rows: rows, of which some or all have labels.
+        items: rows, of which some or all have labels; see `run`.
         state: file to continue from if it exists and to save to at the end, also when the stream breaks off.
             Learned parameters are continued; membranes start at rest, for the rows before are not the rows of now.
             It is checked before the first row, and no other process can adapt with it meanwhile.
         save_every: save after this many learning steps as well; 0 saves at the end alone.
         warn: takes one line where the file has a damaged slot, or nothing but a first save that was cut.
+        policy: see `run`.
+        on_event: see `run`.
+        counts: see `run`.
 
     Raises:
-        DataError: a bad row, or a stream that ends before its first frame.
+        DataError: a row of another width, or a stream that ends before its first frame.
+        ConfigError: a policy that does not fit the model.
         StateError: the state file cannot be written, is not one of this model, or another process adapts with it.
     """
+    counts = counts or Counts()
+    stream = _Stream(session, policy or Policy(), on_event, counts, learn=True)
     if state is None:
-        yield from _decide(session, rows, learn=True)
+        yield from stream.decisions(items)
         return
     path = Path(state)
     fresh = not path.exists()
     with state_file.hold(path):
         if not fresh:
             _continue(session, path, warn)
-        learned = 0
         try:
-            for decision in _decide(session, rows, learn=True):
-                yield decision
-                learned += decision.label is not None
-                if save_every and decision.label is not None and learned % save_every == 0:
-                    session.save(path)
+            yield from stream.decisions(_saving(items, session, path, save_every, counts))
         finally:
             session.save(path)
+
+
+def _saving(items: Iterable[Item], session: Session, path: Path, every: int, counts: Counts) -> Iterator[Item]:
+    """The same items; between two of them, save if `every` more steps were learned."""
+    due = counts.learned + every
+    for item in items:
+        yield item
+        if every and counts.learned >= due:
+            session.save(path)
+            due = counts.learned + every
 
 
 def _continue(session: Session, path: Path, warn: Callable[[str], object]) -> None:
@@ -225,33 +201,131 @@ def _continue(session: Session, path: Path, warn: Callable[[str], object]) -> No
         warn(notice)
 
 
-def _decide(session: Session, rows: Iterable[Row], learn: bool) -> Iterator[Decision]:
-    model = session.model
-    framer = Framer(model)
-    step = labelled = correct = count = 0
-    for count, row in enumerate(rows, start=1):
-        frame = framer.push(row.values)
-        if frame is None:
-            continue
-        logits = _present(session, frame)
+class _Stream:
+    """One stream through one session."""
+
+    def __init__(
+        self, session: Session, policy: Policy, on_event: Callable[[Event], object], counts: Counts, learn: bool
+    ) -> None:
+        model = session.model
+        self._session, self._model, self._policy = session, model, policy
+        self._tell, self._counts, self._learn = on_event, counts, learn
+        periods = policy.periods(model)
+        stuck_rows = math.ceil(policy.stuck_seconds * model.rate_hz) if model.frame is not None else 0
+        self._framer = Framer(model)
+        self._clock = StreamClock(model.rate_hz, periods)
+        self._sensors = Sensors(model, periods, stuck_rows)
+        self._ring = LateRing(model, policy.late_seconds, states=learn)
+        self._step = 0
+
+    def decisions(self, items: Iterable[Item]) -> Generator[Decision, None, None]:
+        """What every frame led to; see `run`."""
+        for item in items:
+            match item:
+                case Row():
+                    decision = self._row(item)
+                    if decision is not None:
+                        yield decision
+                case Label():
+                    self._late(item)
+                case Lost():
+                    self._lose(item)
+        if not self._step:
+            raise DataError(
+                f"stream: expected at least {self._framer.length} rows for a first frame, got {self._counts.rows}; "
+                "send more"
+            )
+
+    def _row(self, row: Row) -> Decision | None:
+        checked = self._sensors.check(row.values)
+        self._counts.rows += 1
+        self._counts.missing += checked.missing
+        self._counts.saturated += checked.saturated
+        if checked.values is None:
+            self._clock.lose(1)
+            return None
+        tick = self._clock.row(row.time)
+        if tick.gap is not None:
+            self._gap(tick, row.time)
+        for channel, trouble in self._sensors.changes():
+            self._counts.troubles += trouble != "recovered"
+            self._event(trouble, row.time, channel=channel)
+        frame = self._framer.push(checked.values)
+        return None if frame is None else self._decide(frame, row, tick)
+
+    def _decide(self, frame: Array, row: Row, tick: Tick) -> Decision:
+        logits = _present(self._session, frame)
         winner = int(np.argmax(logits))
+        if tick.seconds is not None:
+            known = row.label is not None
+            self._ring.push(self._session, self._step, tick.seconds, winner, known, self._sensors.healthy)
         if row.label is not None:
-            labelled += 1
-            correct += winner == row.label
-            if learn:
-                session.learn(row.label)
-        yield Decision(
-            step=step,
-            seconds=(count - 1) / model.rate_hz if model.rate_hz else None,
+            self._score(winner, row.label)
+            if self._may_learn(self._sensors.healthy):
+                self._session.learn(row.label)
+                self._counts.learned += 1
+        decision = Decision(
+            step=self._step,
+            seconds=tick.seconds,
             decision=winner,
-            name=model.classes[winner],
+            name=self._model.classes[winner],
             logits=[int(value) for value in logits],
             label=row.label,
-            accuracy=correct / labelled if labelled else None,
+            accuracy=self._counts.accuracy,
+            time=row.time,
         )
-        step += 1
-    if not step:
-        raise DataError(f"stream: expected at least {framer.length} rows for a first frame, got {count}; send more")
+        self._step += 1
+        self._counts.decisions += 1
+        return decision
+
+    def _late(self, label: Label) -> None:
+        if not self._policy.late_seconds:
+            raise ConfigError(
+                "late labels: expected to know how many seconds to keep, got a label of the last "
+                f"{label.seconds:g} s; set --late-seconds"
+            )
+        if not 0 <= label.value < len(self._model.classes):
+            raise DataError(f"label: expected 0 to {len(self._model.classes) - 1}, got {label.value}; repair the label")
+        end = self._clock.moment(label.time)
+        steps, short = self._ring.claim(end - label.seconds, end) if end is not None else ([], False)
+        for past in steps:
+            self._score(past.decision, label.value)
+        taught = [past for past in steps if self._may_learn(past.healthy)]
+        if taught:
+            self._ring.learn(self._session, taught, label.value)
+        self._counts.learned += len(taught)
+        self._counts.short += short
+        span = {"first": steps[0].step, "last": steps[-1].step} if steps else {}
+        self._event(
+            "label", label.time, label=label.value, label_seconds=label.seconds, steps=len(steps), **span,
+            correct=sum(past.decision == label.value for past in steps), learned=len(taught), short=short,
+            accuracy=self._counts.accuracy,
+        )  # fmt: skip
+
+    def _lose(self, lost: Lost) -> None:
+        self._clock.lose(lost.rows)
+        self._counts.lost[lost.why] += lost.rows
+        self._event(lost.why, None, rows=lost.rows, total=self._counts.lost[lost.why])
+
+    def _gap(self, tick: Tick, time: float | None) -> None:
+        self._counts.gaps += 1
+        if self._policy.on_gap != "continue":
+            self._framer.clear()
+        if self._policy.on_gap == "reset":
+            self._session.reset()
+        self._event("gap", time, gap_seconds=tick.gap, on_gap=self._policy.on_gap, total=self._counts.gaps)
+
+    def _score(self, decision: int, label: int) -> None:
+        self._counts.labelled += 1
+        self._counts.correct += decision == label
+
+    def _may_learn(self, healthy: bool) -> bool:
+        self._counts.spared += self._learn and not healthy
+        return self._learn and healthy
+
+    def _event(self, kind: str, time: float | None, **fields: Any) -> None:
+        known = {"event": kind, "seconds": self._clock.seconds, "time": time, **fields}
+        self._tell({key: value for key, value in known.items() if value is not None})
 
 
 def _present(session: Session, frame: Array) -> Array:

@@ -25,6 +25,7 @@ EXTRAS = {
     "ziglang": "mcu",
     "mlxtend": "data",
     "seglearn": "data",
+    "serial": "serial",
     "sklearn": "data",
 }
 

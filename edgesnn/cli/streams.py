@@ -2,46 +2,81 @@
 
 from __future__ import annotations
 
-import io
-import json
-import os
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import closing, nullcontext
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgesnn.cli import console
+from edgesnn.cli.stream_output import JsonLines, ReaderLeftError, summary, troubles, warn
 from edgesnn.cli.termination import Termination
-from edgesnn.errors import ConfigError, EdgesnnError
+from edgesnn.errors import ConfigError
 
 if TYPE_CHECKING:
-    from edgesnn.runtime.model import Model
     from edgesnn.runtime.session import Session
-    from edgesnn.runtime.stream import Decision, Row
+    from edgesnn.runtime.sources import Item
+    from edgesnn.runtime.stream import Counts, Decision
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder written by `edgesnn export`.")]
 Source = Annotated[
     str,
     typer.Option(
-        metavar="FILE|-", help="CSV: a header, one row a sample, a column `label` if known; - is standard input."
+        metavar="FILE|-|serial:PORT?baud=N",
+        help="CSV: a header, one row a sample, columns `label` and `t` if known; - is standard input.",
     ),
 ]
 Backend = Annotated[str, typer.Option(metavar="NAME", help="reference, ort, tvm, native or board.")]
 Board = Annotated[str | None, typer.Option(metavar="ID", help="Board of the backend `board`.")]
-
+OnGap = Annotated[
+    str,
+    typer.Option(
+        metavar="reset|hold|continue",
+        help="After a gap: start from rest; keep the states but begin a new frame; or go on as if there were none.",
+    ),
+]
+GapPeriods = Annotated[
+    float | None,
+    typer.Option(metavar="N", help="Sample periods from which on a hole is a gap (default: those of one frame)."),
+]
+LateSeconds = Annotated[
+    float, typer.Option(metavar="S", help="How far back a label with `label_seconds` may reach; takes memory.")
+]
+StuckSeconds = Annotated[
+    float, typer.Option(metavar="S", help="A channel at one value for longer is stuck; 0: it may be constant.")
+]
+ShowLive = Annotated[
+    bool | None,
+    typer.Option(
+        "--live/--no-live",
+        help="Show the stream on standard error (default: if that is a terminal and standard output is none).",
+    ),
+]
 
 #: Learning steps between two saves, unless the user says otherwise: what a power cut may cost.
 SAVE_EVERY = 100
 
 
-def run(directory: Folder, source: Source = "-", backend: Backend = "ort", board: Board = None) -> None:
-    """Stream sensor rows through a model; one JSON object a decision."""
+def run(
+    directory: Folder,
+    source: Source = "-",
+    backend: Backend = "ort",
+    board: Board = None,
+    on_gap: OnGap = "reset",
+    gap_periods: GapPeriods = None,
+    late_seconds: LateSeconds = 0.0,
+    stuck_seconds: StuckSeconds = 10.0,
+    live: ShowLive = None,
+) -> None:
+    """Stream sensor rows through a model; one JSON object a decision, and one an event."""
     from edgesnn.runtime import stream
 
-    with _open(directory, backend, board) as session:
-        _print(stream.run(session, _rows(source, session.model)))
+    policy = stream.Policy(on_gap, gap_periods, late_seconds, stuck_seconds)
+    with _open(directory, source, backend, board, live) as (session, items, shown):
+        shown.follow(stream.run(session, items, policy, shown.lines.write, shown.counts))
 
 
 def adapt(
@@ -61,8 +96,13 @@ def adapt(
     ] = None,
     backend: Backend = "ort",
     board: Board = None,
+    on_gap: OnGap = "reset",
+    gap_periods: GapPeriods = None,
+    late_seconds: LateSeconds = 0.0,
+    stuck_seconds: StuckSeconds = 10.0,
+    live: ShowLive = None,
 ) -> None:
-    """Predict, then learn from the label of each frame that has one; one JSON object a decision.
+    """Predict, then learn from the label of each frame that has one; one JSON object a decision, and one an event.
 
     What was learned is saved when the stream ends or breaks off, and on SIGTERM (status 143) and SIGINT.
     """
@@ -71,59 +111,54 @@ def adapt(
     if save_every and state is None:
         raise ConfigError("--save-every: expected a file to save to, got none; add --state FILE")
     every = SAVE_EVERY if save_every is None else save_every
-    with _open(directory, backend, board) as session, Termination() as termination:
-        rows = termination.each(_rows(source, session.model))
-        with closing(stream.adapt(session, rows, state, every, warn=_warn)) as decisions:
-            _print(decisions, termination)
+    policy = stream.Policy(on_gap, gap_periods, late_seconds, stuck_seconds)
+    with _open(directory, source, backend, board, live) as (session, items, shown):
+        shown.follow(stream.adapt(session, items, state, every, warn, policy, shown.lines.write, shown.counts))
 
 
-def _open(directory: Path, backend: str, board: str | None) -> Session:
+@dataclass(frozen=True)
+class _Shown:
+    """Where a stream is shown: as JSON lines, and perhaps on the terminal."""
+
+    lines: JsonLines
+    counts: Counts
+    live: bool
+
+    def follow(self, decisions: Generator[Decision, None, None]) -> None:
+        """Write decisions until they end, or until nobody reads them any more."""
+        from edgesnn.cli.live_view import LiveView
+
+        with ExitStack() as stack:
+            view = stack.enter_context(LiveView(console.err, self.counts)) if self.live else None
+            stack.enter_context(closing(decisions))  # what was learned is saved before anything else ends
+            try:
+                for decision in decisions:
+                    self.lines.write(decision.as_json())
+                    if view:
+                        view.show(decision)
+            except ReaderLeftError:
+                return
+
+
+@contextmanager
+def _open(
+    directory: Path, source: str, backend: str, board: str | None, live: bool | None
+) -> Iterator[tuple[Session, Iterator[Item], _Shown]]:
+    """A session, the items of its source, and where to show the stream, whose summary comes last."""
     from edgesnn import runtime
+    from edgesnn.runtime import sources, stream
 
     if board and backend != "board":
         raise ConfigError(f"--board: expected the backend `board`, got {backend!r}; add --backend board")
-    return runtime.open(directory, backend=backend, **({"board": board} if board else {}))
-
-
-def _rows(source: str, model: Model) -> Iterator[Row]:
-    from edgesnn.runtime import stream
-
-    channels = stream.row_channels(model)
-    if source != "-":
-        return stream.csv_file_rows(source, channels, model.classes, model.channels)
-    if isinstance(sys.stdin, io.TextIOWrapper):
-        sys.stdin.reconfigure(encoding="utf-8-sig", errors="backslashreplace", newline="")
-    return stream.csv_rows(sys.stdin, channels, model.classes, "standard input", model.channels)
-
-
-def _warn(message: str) -> None:
-    sys.stderr.write(f"edgesnn: {message}\n")
-
-
-def _print(decisions: Iterable[Decision], termination: Termination | None = None) -> None:
-    """Write decisions until they end, or until nobody reads them any more."""
-    for decision in decisions:
-        line = json.dumps(decision.as_json()) + "\n"
+    wanted = sys.stderr.isatty() and not sys.stdout.isatty() if live is None else live
+    counts = stream.Counts()
+    with (
+        runtime.open(directory, backend=backend, **({"board": board} if board else {})) as session,
+        Termination() as termination,
+        closing(sources.open_source(source, session.model)) as items,
+    ):
         try:
-            with termination.may_interrupt() if termination else nullcontext():
-                sys.stdout.write(line)
-                # Flushed: behind a pipe, a decision that waits for a full buffer comes minutes late.
-                sys.stdout.flush()
-        except BrokenPipeError:
-            _discard_output()
-            return
-        except SystemExit:
-            _discard_output()
-            raise
-        except OSError as error:
-            _discard_output()
-            raise EdgesnnError(
-                f"standard output: expected to take decisions, got: {error.strerror}; free space or write elsewhere"
-            ) from None
-
-
-def _discard_output() -> None:
-    """Let what is still buffered go nowhere: the interpreter flushes it when it ends, and would fail again."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
+            yield session, termination.each(items), _Shown(JsonLines(termination), counts, wanted)
+        finally:
+            if counts.rows and (wanted or troubles(counts) or sys.stderr.isatty()):
+                warn(summary(counts))

@@ -1,0 +1,84 @@
+"""The live view of a stream: what it says now, how sure it is, and what went wrong so far."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from edgesnn.cli.stream_output import troubles
+
+if TYPE_CHECKING:
+    from edgesnn.runtime.stream import Counts, Decision
+
+REFRESH_SECONDS = 0.25
+LOGIT_UNIT = 2.0**-10  # nat
+
+
+def confidence(logits: list[int]) -> tuple[float, float]:
+    """Softmax probability of the largest logit, and its lead over the second; logits in units of 2^-10 nat."""
+    first, *rest = sorted(logits, reverse=True)
+    weights = [math.exp((value - first) * LOGIT_UNIT) for value in (first, *rest)]
+    total = sum(weights)
+    return 1 / total, (1 - (weights[1] if rest else 0.0)) / total
+
+
+class LiveView:
+    """Shows the latest decision, redrawn at most every `REFRESH_SECONDS`; a context manager.
+
+    Args:
+        console: where to draw.
+        counts: of the stream, which keeps them up to date.
+        clock: seconds that never go back.
+    """
+
+    def __init__(self, console: Console, counts: Counts, clock: Callable[[], float] = time.monotonic) -> None:
+        self._counts, self._clock = counts, clock
+        self._live = Live(console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
+        self._drawn_at, self._drawn_rows, self._rate = clock(), 0, 0.0
+        self._latest: Decision | None = None
+
+    def show(self, decision: Decision) -> None:
+        """Take the next decision."""
+        self._latest = decision
+        now = self._clock()
+        passed = now - self._drawn_at
+        if passed >= REFRESH_SECONDS:
+            self._rate = (self._counts.rows - self._drawn_rows) / passed
+            self._drawn_at, self._drawn_rows = now, self._counts.rows
+            self._live.update(self.render(decision), refresh=True)
+
+    def render(self, decision: Decision) -> RenderableType:
+        """One decision as it is drawn."""
+        counts = self._counts
+        sure, lead = confidence(decision.logits)
+        bar = Table.grid(padding=(0, 1))
+        bar.add_row(
+            Text(decision.name, style="bold"), ProgressBar(total=1, completed=sure, width=30),
+            f"{sure:.0%}", f"margin {lead:.0%}",
+        )  # fmt: skip
+        at = "" if decision.seconds is None else f"{decision.seconds:,.1f} s   "
+        line = f"{at}{counts.rows:,} rows   {self._rate:,.1f} rows/s"
+        if counts.accuracy is not None:
+            line += f"   accuracy {counts.accuracy:.3f} of {counts.labelled:,}"
+        wrong = ", ".join(troubles(counts))
+        return Group(bar, Text(line), Text(wrong or "no drops, no gaps", style="yellow" if wrong else "dim"))
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._latest is not None:
+            self._live.update(self.render(self._latest))
+        self._live.stop()
