@@ -10,8 +10,11 @@ from edgesnn.models.blocks import Attention, Block, Chain, Feedback, Residual, c
 from edgesnn.models.convolutional import alexnet, convnet, lenet1, lenet2
 from edgesnn.models.dense import mlp, recurrent
 from edgesnn.models.network import Network
+from edgesnn.models.nf_resnet import nf_resnet34, nf_resnet50
 from edgesnn.models.registry import NORMS, WEIGHTS, build
 from edgesnn.models.reparameterized import reparameterize
+from edgesnn.models.resnet import resnet18, resnet19, resnet34
+from edgesnn.models.vgg import vgg11, vgg13, vgg_f, vgg_snn
 
 __all__ = [
     "NORMS",
@@ -29,6 +32,15 @@ __all__ = [
     "lenet1",
     "lenet2",
     "mlp",
+    "nf_resnet34",
+    "nf_resnet50",
     "recurrent",
     "reparameterize",
+    "resnet18",
+    "resnet19",
+    "resnet34",
+    "vgg11",
+    "vgg13",
+    "vgg_f",
+    "vgg_snn",
 ]
