@@ -25,10 +25,6 @@ def empf_step(current: Tensor, v: Tensor, lam: Tensor, theta: Tensor) -> tuple[T
     current, v: [N, C, ...]; lam, theta: scalars, or [C, 1, ...]. The gradient of a spike is 1 or 0 whatever the
     membrane's value, which is what makes the online gradient close to the full one (Theorem 4.2).
     """
-    if not torch.is_grad_enabled():  # the same numbers in place, with fewer passes over memory
-        m = (lam * v).add_(current)
-        s = (m - theta).relu_()
-        return s, m.sub_(s)
     return empf_fire(lam * v + current, theta)
 
 
@@ -36,6 +32,13 @@ def empf_fire(m: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
     """s = relu(m - theta), v' = m - s, from the charged membrane m."""
     s = torch.relu(m - theta)
     return s, m - s
+
+
+def empf_step_(current: Tensor, v: Tensor, spikes: Tensor, lam: Tensor, theta: Tensor) -> None:
+    """`empf_step` without gradient, in place: v becomes v', spikes is written."""
+    v.mul_(lam).add_(current)
+    torch.sub(v, theta, out=spikes).relu_()
+    v.sub_(spikes)
 
 
 def parallel_empf_step(current: Tensor, theta: Tensor) -> Tensor:

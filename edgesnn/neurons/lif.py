@@ -24,14 +24,17 @@ def lif_step(
     current, v: [N, C, ...]; theta: a number, or a tensor that is trained. The surrogate's width is theta, as in the
     paper, unless given. alpha: 1, or that of DSR eq. 20, which makes the firing rate round instead of floor at 1/2.
     """
-    if not torch.is_grad_enabled():  # the same numbers in place: four passes over memory, not seven
-        m = (lam * v).add_(current)
-        s = torch.ge(m, float(alpha * theta), out=torch.empty_like(m))
-        return s, m.sub_(s, alpha=float(theta))
     m = lam * v + current
     gamma = width if width is not None else theta.detach() if isinstance(theta, Tensor) else theta
     s = fire(m - alpha * theta, surrogate, gamma)
     return s, m - theta * s
+
+
+def lif_step_(current: Tensor, v: Tensor, spikes: Tensor, lam: float, theta: float, alpha: float = 1.0) -> None:
+    """`lif_step` without gradient, in place: v becomes v', spikes is written."""
+    v.mul_(lam).add_(current)
+    torch.ge(v, alpha * theta, out=spikes)
+    v.sub_(spikes, alpha=theta)
 
 
 class LIF(Neuron):

@@ -105,6 +105,14 @@ class QuantEMPF(EMPF):
         s = self.quant(m - theta)
         return s, m - s
 
+    def integer_step_(self, current: Tensor, v: Tensor, spikes: Tensor, t: int) -> float:
+        """`forward` of version I without gradient, in place: v becomes v', spikes whole numbers of the unit returned."""
+        unit = self.scale
+        v.mul_(at_step(self.lam_values(), t)).add_(current)
+        torch.sub(v, at_step(self.theta_values(), t), out=spikes).div_(unit).round_().clamp_(0, 2**self.bits - 1)
+        v.sub_(spikes, alpha=unit)
+        return unit
+
 
 def set_range(layer: QuantInput | QuantEMPF, limit: float, name: str) -> None:
     """Set the largest value a quantizer represents, and mark it calibrated; `name` is the layer's, for the error."""

@@ -9,6 +9,7 @@ from torch import Tensor
 from edgesnn.errors import ConfigError, TrainingError
 from edgesnn.models import Network
 from edgesnn.models.network import State
+from edgesnn.models.quick import QuickSteps
 from edgesnn.rules.base import Rule, detached
 from edgesnn.rules.loss import check_mse, step_loss
 
@@ -19,8 +20,8 @@ class SLTT(Rule):
 
     With k (SLTT-K, Algorithm 1), only k of the T steps, drawn without replacement, have a gradient. The paper keeps the
     factor 1/T, which makes the step smaller with k; here it is 1/k, so that the estimate is unbiased for every k. Steps
-    that are not drawn run without gradient, steps after the last drawn one are not run, and the graph of a step is
-    freed before the next.
+    that are not drawn run without gradient (`QuickSteps`), steps after the last drawn one are not run, and the graph of
+    a step is freed before the next.
 
     SLTT(1) with EM-PF neurons is the random back-propagation of EM-PF (arXiv 2410.07547, section 4.3).
     """
@@ -34,14 +35,17 @@ class SLTT(Rule):
     def parts(self, net: Network, x: Tensor, y: Tensor, generator: torch.Generator) -> Iterator[float]:
         drawn = self.draw(x.shape[0], generator)
         state: State = {}
+        quick = QuickSteps(net)
         for t in range(drawn[-1] + 1):
-            with torch.set_grad_enabled(t in drawn):
+            if t not in drawn:
+                state = quick.step(x[t], state, t)
+                continue
+            with torch.enable_grad():
                 logits, state = net.step(x[t], state, t)
-            if t in drawn:
                 loss = step_loss(logits, y, self.mse) / len(drawn)
-                loss.backward()
-                state = detached(state)
-                yield loss.item()
+            loss.backward()
+            state = detached(state)
+            yield loss.item()
 
     def draw(self, steps: int, generator: torch.Generator) -> list[int]:
         """The time steps that get a gradient, ascending."""

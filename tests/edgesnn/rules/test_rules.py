@@ -9,6 +9,7 @@ from torch.nn.functional import cross_entropy, one_hot
 import edgesnn as es
 from edgesnn import rules
 from edgesnn.errors import ConfigError, TrainingError
+from edgesnn.models.quick import QuickSteps
 from edgesnn.neurons import SURROGATES
 
 T, N, K = 5, 6, 3
@@ -130,9 +131,13 @@ def test_steps_after_the_last_drawn_one_are_not_run(monkeypatch):
     net, (x, y) = network("empf"), batch()
     rule, seen, step = rules.SLTT(2), [], net.step
     monkeypatch.setattr(rule, "draw", lambda steps, generator: [1, 2])
-    monkeypatch.setattr(net, "step", lambda x, s, t: (seen.append((t, torch.is_grad_enabled())), step(x, s, t))[1])
+    monkeypatch.setattr(net, "step", lambda x, s, t: (seen.append((t, "gradient")), step(x, s, t))[1])
+    quick_step = QuickSteps.step
+    monkeypatch.setattr(
+        QuickSteps, "step", lambda self, x, s, t: (seen.append((t, "quick")), quick_step(self, x, s, t))[1]
+    )
     rule.backward(net, x, y, generator())
-    assert seen == [(0, False), (1, True), (2, True)]
+    assert seen == [(0, "quick"), (1, "gradient"), (2, "gradient")]
 
 
 def peak_saved_bytes(rule, steps):

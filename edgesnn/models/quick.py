@@ -1,0 +1,193 @@
+"""Time steps without gradient, fast: what SLTT-K and random back-propagation run between the drawn steps.
+
+The arithmetic is that of `Network.step`, with three savings: what depends on weights alone (sign and scale, fake
+quantization) is computed once a window, spikes meet 1-bit weights in int8 convolutions (oneDNN, three times as fast),
+and the logits, which nobody reads, are not computed.
+"""
+
+from dataclasses import dataclass, replace
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+from edgesnn.layers import BinaryConv2d, BinaryLinear, Readout, binarize
+from edgesnn.models.network import Network, State
+from edgesnn.neurons import EMPF, LIF, Neuron
+from edgesnn.neurons.base import at_step
+from edgesnn.neurons.empf import empf_step_
+from edgesnn.neurons.lif import lif_step_
+
+#: Layers that may be called as they are, whatever subclass of them.
+_PLAIN = (nn.BatchNorm1d, nn.BatchNorm2d, nn.MaxPool2d, nn.AvgPool2d, nn.Flatten, nn.Identity)
+#: Layers of which a subclass may compute something else.
+_OWN = (EMPF, LIF, nn.Linear, nn.Conv2d, BinaryLinear, BinaryConv2d, Readout)
+#: Layers that hand on integers where they get integers.
+_ORDER_KEEPING = (nn.MaxPool2d, nn.Flatten, nn.Identity)
+
+
+@dataclass(frozen=True)
+class _Signal:
+    """What passes between two layers: values * unit. Where `integer` is set, values are whole numbers of 0-255."""
+
+    values: Tensor
+    unit: float = 1.0
+    integer: bool = False
+
+    @property
+    def real(self) -> Tensor:
+        return self.values if self.unit == 1.0 else self.values * self.unit
+
+
+@dataclass(frozen=True)
+class _Synapse:
+    """What a layer multiplies with, for one version of its parameters; `packed` is oneDNN's form, if it has one."""
+
+    version: int
+    weight: Tensor
+    binary: bool
+    packed: Tensor | None = None
+    scales: Tensor | None = None
+
+
+class QuickSteps:
+    """Steps of one window through `net` under torch.no_grad. Make a new one for each window.
+
+    Equal to `Network.step` bit for bit where no int8 convolution is used, and to float rounding of the currents where
+    one is. An image that stands still passes the first layer once. Networks with other layers than this file knows are
+    stepped by `Network.step` itself.
+    """
+
+    def __init__(self, net: Network) -> None:
+        self._net = net
+        self._synapses: dict[str, _Synapse] = {}
+        self._spikes: dict[str, Tensor] = {}  # memory that every step uses again; fresh pages cost more than arithmetic
+        self._first: tuple[Tensor, int, Tensor] | None = None  # an input, version of the weights, their current
+        self._channels_last = any(_is_channels_last(layer) for layer in net.layers.values())
+        self._known = type(net).step is Network.step and all(map(_is_known, net.layers.values()))
+
+    @torch.no_grad()
+    def step(self, x: Tensor, state: State, t: int) -> State:
+        """The new membranes after input x [N, *input_shape] at step t; see `Network.step`. `state` is overwritten."""
+        if not self._known:
+            return self._net.step(x, state, t)[1]
+        signal, new_state = _Signal(self._net.shaped(x, lead=1)), State()
+        for name, layer in self._net.layers.items():
+            if name == "readout":
+                break
+            if isinstance(layer, Neuron):
+                signal, v = self._fired(name, layer, signal.real, state.get(name), t)
+                if v is not None:
+                    new_state[name] = v
+            elif isinstance(layer, nn.Conv2d | nn.Linear):
+                signal = _Signal(self._current(name, layer, signal, x))
+            elif isinstance(layer, _ORDER_KEEPING):
+                signal = _Signal(layer(signal.values), signal.unit, signal.integer)
+            else:
+                signal = _Signal(layer(signal.real))
+        return new_state
+
+    def _fired(
+        self, name: str, neuron: Neuron, current: Tensor, v: Tensor | None, t: int
+    ) -> tuple[_Signal, Tensor | None]:
+        if getattr(neuron, "parallel", False):
+            return _Signal(neuron(current, v, t)[0]), None
+        v = torch.zeros_like(current) if v is None else v
+        spikes = self._spikes.get(name)
+        if spikes is None or spikes.shape != current.shape:
+            spikes = self._spikes[name] = torch.empty_like(current)
+        if isinstance(neuron, LIF):
+            lif_step_(current, v, spikes, neuron.lam, float(neuron.theta_values()), neuron.alpha)
+            return _Signal(spikes, integer=True), v
+        integer_step_ = getattr(neuron, "integer_step_", None)
+        if integer_step_ is not None:
+            return _Signal(spikes, integer_step_(current, v, spikes, t), integer=True), v
+        lam, theta = (at_step(values, t, current.dim()) for values in (neuron.lam_values(), neuron.theta_values()))
+        empf_step_(current, v, spikes, lam, theta)
+        return _Signal(spikes), v
+
+    def _current(self, name: str, layer: nn.Conv2d | nn.Linear, signal: _Signal, x: Tensor) -> Tensor:
+        synapse = self._synapse(name, layer)
+        if name != next(iter(self._synapses)):
+            return self._multiplied(name, layer, synapse, signal)
+        if self._first is None or not _same(self._first[0], x) or self._first[1] != synapse.version:
+            current = self._multiplied(name, layer, synapse, signal)
+            if self._channels_last and current.dim() == 4:  # an input of one channel does not show its order
+                current = current.contiguous(memory_format=torch.channels_last)
+            self._first = (x, synapse.version, current)
+        return self._first[2]
+
+    def _multiplied(self, name: str, layer: nn.Conv2d | nn.Linear, synapse: _Synapse, signal: _Signal) -> Tensor:
+        if isinstance(layer, nn.Linear):
+            return linear(signal.real, synapse.weight, layer.bias)
+        zeros = layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
+        if not (signal.integer and synapse.binary and zeros and int8_convolutions(signal.values)):
+            return layer._conv_forward(signal.real, synapse.weight, layer.bias)
+        if synapse.packed is None:
+            synapse = self._synapses[name] = _packed(layer, synapse, signal.values.shape)
+        return _int8_conv2d(layer, synapse, signal)
+
+    def _synapse(self, name: str, layer: nn.Conv2d | nn.Linear) -> _Synapse:
+        known = self._synapses.get(name)
+        if known is None or known.version != layer.weight._version:
+            known = self._synapses[name] = _synapse(layer)
+        return known
+
+
+def _is_channels_last(layer: nn.Module) -> bool:
+    if not isinstance(layer, nn.Conv2d) or layer.weight.is_contiguous():
+        return False
+    return layer.weight.is_contiguous(memory_format=torch.channels_last)
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors are the same memory, as the frames of an image that is repeated over time are."""
+    return a.data_ptr() == b.data_ptr() and a.shape == b.shape and a.stride() == b.stride()
+
+
+def _synapse(layer: nn.Conv2d | nn.Linear) -> _Synapse:
+    version = layer.weight._version
+    quant_weight = getattr(layer, "quant_weight", None)
+    if quant_weight is not None:
+        quantized = quant_weight()
+        return _Synapse(version, quantized.value, float(quantized.bit_width) == 1)
+    if isinstance(layer, BinaryConv2d | BinaryLinear):
+        return _Synapse(version, binarize(layer.weight), True)
+    return _Synapse(version, layer.weight, False)
+
+
+def int8_convolutions(x: Tensor) -> bool:
+    """Whether x can go through oneDNN's convolution of u8 and s8 here."""
+    return (
+        x.device.type == "cpu" and x.dtype == torch.float32 and "onednn" in torch.backends.quantized.supported_engines
+    )
+
+
+def _is_known(layer: nn.Module) -> bool:
+    """Layers of `edgesnn.quant` are told by what they have, so that networks without them do not import Brevitas."""
+    if hasattr(layer, "calibrated") or hasattr(layer, "quant_weight"):
+        return True
+    return isinstance(layer, _PLAIN) or type(layer) in _OWN
+
+
+def _geometry(layer: nn.Conv2d) -> tuple[list[int], list[int], list[int], int]:
+    return [*layer.stride], [*cast(tuple[int, int], layer.padding)], [*layer.dilation], layer.groups
+
+
+def _packed(layer: nn.Conv2d, synapse: _Synapse, shape: torch.Size) -> _Synapse:
+    """With oneDNN's form of the signs, and the scale of each output channel, from weight = +-scale [O, C, kh, kw]."""
+    signs = torch.where(synapse.weight >= 0, 1, -1).to(torch.int8)
+    scales = synapse.weight.flatten(1).abs().amax(dim=1)
+    packed = torch.ops.onednn.qconv_prepack(signs, scales, 1.0, 0, *_geometry(layer), list(shape))
+    return replace(synapse, packed=packed, scales=scales)
+
+
+def _int8_conv2d(layer: nn.Conv2d, synapse: _Synapse, signal: _Signal) -> Tensor:
+    """Float currents, exact up to one rounding: unit * scale * (sum of u8 * +-1) + bias."""
+    scales = cast(Tensor, synapse.scales)
+    return torch.ops.onednn.qconv2d_pointwise(
+        signal.values.to(torch.uint8), signal.unit, 0,
+        synapse.packed, scales, torch.zeros_like(scales, dtype=torch.int32), layer.bias, *_geometry(layer),
+        1.0, 0, torch.float32, "none", [], "",
+    )  # fmt: skip

@@ -1,0 +1,98 @@
+"""Steps without gradient give the membranes of `Network.step`, whatever they save."""
+
+import pytest
+import torch
+
+import edgesnn as es
+from edgesnn.models import quick
+from edgesnn.models.quick import QuickSteps
+from edgesnn.quant.layers import QuantEMPF, set_range
+from edgesnn.quant.prepare import prepare
+
+T, N = 4, 6
+
+
+def conv(neuron, weights="binary"):
+    return es.models.convnet((2, 12, 12), [8, 8], 3, neuron, weights, seed=1)
+
+
+def mlp(neuron, weights="binary"):
+    return es.models.mlp(288, [16, 16], 3, neuron, weights, seed=1)
+
+
+def inputs(seed=0):
+    return torch.rand(T, N, 2, 12, 12, generator=torch.Generator().manual_seed(seed)) * 4
+
+
+def both(net, x):
+    """Membranes after T steps of each way, from equal networks."""
+    states = []
+    for step in (lambda x, state, t: net.step(x, state, t)[1], QuickSteps(net).step):
+        statistics = {name: tensor.clone() for name, tensor in net.named_buffers()}
+        state = {}
+        with torch.no_grad():
+            for t in range(T):
+                state = step(x[t], state, t)
+        states.append((state, {name: tensor.clone() for name, tensor in net.named_buffers()}))
+        for name, tensor in net.named_buffers():
+            tensor.copy_(statistics[name])
+    return states
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("build", [conv, mlp])
+@pytest.mark.parametrize("neuron", [es.EMPF(), es.EMPF(steps=2), es.EMPF(parallel=True), es.LIF(lam=0.7)])
+def test_float_networks_are_equal_bit_for_bit(monkeypatch, build, neuron, training):
+    monkeypatch.setattr(quick, "int8_convolutions", lambda x: False)
+    for weights in ("binary", "float"):
+        (slow, statistics), (fast, quick_statistics) = both(build(neuron, weights).train(training), inputs())
+        assert slow.keys() == fast.keys()
+        assert all(torch.equal(slow[name], fast[name]) for name in slow)
+        assert all(torch.equal(statistics[name], quick_statistics[name]) for name in statistics)
+
+
+@pytest.mark.skipif(not quick.int8_convolutions(torch.zeros(1)), reason="no int8 convolutions here")
+def test_binary_spikes_through_int8_convolutions(monkeypatch):
+    used = []
+    original = quick._int8_conv2d
+    monkeypatch.setattr(quick, "_int8_conv2d", lambda *args: used.append(1) or original(*args))
+    (slow, _), (fast, _) = both(conv(es.LIF()).eval(), inputs())
+    assert len(used) == T
+    for name in slow:
+        torch.testing.assert_close(fast[name], slow[name], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("bits", "parallel"), [(4, False), (8, False), (4, True)])
+def test_quantized_networks(bits, parallel):
+    net = prepare(conv(es.EMPF(parallel=parallel)), weights=1, spikes=bits)
+    for name, layer in net.layers.items():
+        if name == "input" or isinstance(layer, QuantEMPF):
+            set_range(layer, 4.0, name)
+    (slow, _), (fast, _) = both(net.eval(), inputs())
+    assert slow.keys() == fast.keys()
+    for name in slow:  # a current at the edge of two spike values may fall on either side
+        assert ((fast[name] - slow[name]).abs() < 1e-4).float().mean() > 0.999
+
+
+def test_weights_that_change_within_a_window_are_seen():
+    net, x = conv(es.LIF()).eval(), inputs()
+    steps = QuickSteps(net)
+    steps.step(x[0], {}, 0)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.mul_(-1.0)
+    expected = QuickSteps(net).step(x[0], {}, 0)
+    changed = steps.step(x[0], {}, 0)
+    assert all(torch.equal(expected[name], changed[name]) for name in expected)
+
+
+def test_unknown_layers_are_stepped_by_the_network():
+    class Twice(torch.nn.Module):
+        def forward(self, x):
+            return 2 * x
+
+    net = mlp(es.EMPF()).eval()
+    layers = dict(net.layers.items())
+    net = es.models.Network({"twice": Twice(), **layers}, {}, (288,), 3)
+    (slow, _), (fast, _) = both(net, inputs())
+    assert all(torch.equal(slow[name], fast[name]) for name in slow)
