@@ -16,6 +16,12 @@ from edgesnn.runtime.model import Array
 from edgesnn.runtime.native import CModel
 from edgesnn.runtime.state import ABI
 
+#: What is compiled for it, in runtime/c.
+SOURCES = (
+    *(f"src/esnn_{name}.c" for name in ("crc32", "flash", "net", "slots")),
+    *(f"host/{name}.c" for name in ("nor", "power_cut")),
+)
+
 
 @dataclass(frozen=True)
 class Geometry:
@@ -190,5 +196,4 @@ class NorFlash:
 
 def _compile(folder: Path) -> Path:
     with as_file(files("edgesnn.runtime") / "c") as c:
-        sources = [*sorted((c / "src").glob("*.c")), c / "host" / "nor.c", c / "host" / "power_cut.c"]
-        return shared_library("nor", sources, [c / "include", c / "src", c / "host"], folder)
+        return shared_library("nor", [c / source for source in SOURCES], [c / "include", c / "src", c / "host"], folder)

@@ -47,9 +47,10 @@ class Slot:
 
 @dataclass(frozen=True)
 class Loaded:
-    """The newest valid payload, and one line on what is damaged beside it (None: nothing is)."""
+    """The newest valid payload, the number of its save, and a line on what is damaged beside it (None: nothing is)."""
 
     payload: bytes
+    sequence: int
     notice: str | None
 
 
@@ -125,7 +126,7 @@ def load(path: Path, model_id: int, payload_bytes: int) -> Loaded:
             f"{path}: expected a state file, got: {error.strerror}; check the path and its permissions"
         ) from None
     if dumped := _newest_in_dump(raw, model_id, slot_bytes):
-        return Loaded(dumped.payload, None)
+        return Loaded(dumped.payload, dumped.sequence, None)
     newest = _newest(path, raw, model_id, slot_bytes)
     if newest is None:
         raise NoStateError(
@@ -136,6 +137,7 @@ def load(path: Path, model_id: int, payload_bytes: int) -> Loaded:
     damaged = len(raw) < 2 * slot_bytes or (any(other) and decode(1 - newest.index, other) is None)
     return Loaded(
         newest.payload,
+        newest.sequence,
         f"{path}: slot {1 - newest.index} is damaged (a save that was cut, or a failing disk); "
         f"going on from the other, save number {newest.sequence}"
         if damaged

@@ -89,7 +89,7 @@ static int program_unit(nor *flash, uint32_t offset, const uint8_t *src) {
         }
     }
     if (*unit != NOR_BLANK) {
-        return -1;
+        return *unit == NOR_WORN ? 0 : -1;
     }
     const supply power = take_power(flash);
     if (power == OFF) {
@@ -138,7 +138,8 @@ static void tear_erase(nor *flash, uint32_t block) {
         at += n;
     }
     for (uint32_t unit = 0; unit < units; unit++) {
-        flash->units[block * units + unit] = torn(flash);
+        uint8_t *const state = &flash->units[block * units + unit];
+        *state = *state == NOR_UNREADABLE || *state == NOR_WORN ? *state : torn(flash); /* half an erase heals none */
     }
 }
 
@@ -159,7 +160,9 @@ static int erase(void *ctx, uint32_t block) {
     default:
         flash->erases[block]++;
         memset(flash->memory + block * flash->block_bytes, 0xFF, flash->block_bytes);
-        memset(flash->units + block * units, NOR_BLANK, units);
+        for (uint32_t unit = block * units; unit < (block + 1) * units; unit++) {
+            flash->units[unit] = flash->units[unit] == NOR_WORN ? NOR_WORN : NOR_BLANK;
+        }
         return 0;
     }
 }

@@ -21,7 +21,8 @@ typedef struct {
     uint64_t violations;
 } nor;
 
-enum nor_unit { NOR_BLANK = 0, NOR_PROGRAMMED = 1, NOR_UNREADABLE = 2, NOR_UNWRITABLE = 3 };
+/* NOR_WORN takes a program without an error and does not change; an erase does not heal it. */
+enum nor_unit { NOR_BLANK = 0, NOR_PROGRAMMED = 1, NOR_UNREADABLE = 2, NOR_UNWRITABLE = 3, NOR_WORN = 4 };
 
 /* Every byte 0xFF, nothing worn. */
 void nor_blank(nor *flash);

@@ -21,3 +21,9 @@ def kernels(tmp_path_factory):
         getattr(lib, name).restype = ctypes.c_uint32
     lib.esnn_strerror.restype = ctypes.c_char_p
     return lib
+
+
+@pytest.fixture(scope="session")
+def nor_folder(tmp_path_factory):
+    """Where the emulated flash is compiled, once."""
+    return tmp_path_factory.mktemp("nor")
