@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from edgesnn.data.clips import from_events, simulated_events
 from edgesnn.data.csv_stream import CsvStream, from_csv, read_csv
-from edgesnn.data.dataset import Dataset, Frame, Images, Recording, Split, frames
+from edgesnn.data.dataset import Clips, Dataset, Frame, Images, Recording, Split, frames
 from edgesnn.data.fashion_mnist import fashion
 from edgesnn.data.images import digits, mnist5k
 from edgesnn.data.variation import Variation
@@ -12,6 +13,7 @@ from edgesnn.data.watch import watch
 from edgesnn.errors import DataError
 
 __all__ = [
+    "Clips",
     "CsvStream",
     "Dataset",
     "Frame",
@@ -23,19 +25,33 @@ __all__ = [
     "fashion",
     "frames",
     "from_csv",
+    "from_events",
     "load",
     "mnist5k",
     "read_csv",
+    "simulated_events",
     "watch",
 ]
 
-_LOADERS: dict[str, Callable[[], Dataset]] = {"watch": watch, "mnist5k": mnist5k, "digits": digits, "fashion": fashion}
+_LOADERS: dict[str, Callable[[], Dataset]] = {
+    "digits": digits,
+    "fashion": fashion,
+    "mnist5k": mnist5k,
+    "simulated-events": simulated_events,
+    "watch": watch,
+}
 
 
 def load(name: str | Path) -> Dataset:
-    """A data set by name, or from the path of a CSV file (see `from_csv`)."""
+    """A data set by name, from the path of a CSV file (see `from_csv`) or of a folder of recorded events (see
+    `from_events`).
+    """
     if str(name) in _LOADERS:
         return _LOADERS[str(name)]()
     if Path(name).suffix == ".csv":
         return from_csv(Path(name))
-    raise DataError(f"data: expected one of {sorted(_LOADERS)} or a path ending in .csv, got '{name}'")
+    if Path(name).is_dir():
+        return from_events(Path(name))
+    raise DataError(
+        f"data: expected one of {sorted(_LOADERS)}, a path ending in .csv or a folder of events, got '{name}'"
+    )

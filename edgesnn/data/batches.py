@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from edgesnn.data.dataset import Dataset, Images, Recording, frames
+from edgesnn.data.dataset import Clips, Dataset, Images, Recording, frames
 from edgesnn.data.variation import Draw, Variation, draw, varied
 from edgesnn.errors import DataError
 
@@ -47,33 +47,49 @@ def _shuffled(count: int, batch_size: int, generator: torch.Generator) -> Iterat
 def _image_training(
     data: Dataset, images: Images, steps: int, batch_size: int, generator: torch.Generator
 ) -> Iterator[Batch]:
-    border = ((0, 0), (0, 0), (data.shift, data.shift), (data.shift, data.shift))
+    _check_steps(data, images, steps)
+    border = [(0, 0)] * (images.values.ndim - 2) + [(data.shift, data.shift)] * 2
     values, labels = torch.from_numpy(np.pad(images.values, border)), torch.from_numpy(images.labels)
     for batch in _shuffled(len(labels), batch_size, generator):
         crops = _random_crops(values[batch], data.shift, generator)
-        x = torch.from_numpy(data.normalize(crops.numpy()))
-        yield x.expand(steps, *x.shape), labels[batch]
+        yield _over_time(data, crops.numpy(), steps), labels[batch]
+
+
+def _check_steps(data: Dataset, images: Images, steps: int) -> None:
+    if isinstance(images, Clips) and steps != images.values.shape[1]:
+        raise DataError(
+            f"data '{data.name}': expected the {images.values.shape[1]} time steps of its clips, got {steps}; "
+            "leave out steps, or load the data with as many"
+        )
+
+
+def _over_time(data: Dataset, values: NDArray[np.floating] | NDArray[np.uint8], steps: int) -> Tensor:
+    """Normalized x [T, N, C, H, W] of clips [N, T, C, H, W], or of images [N, C, H, W], which stand still."""
+    x = torch.from_numpy(data.normalize(values))
+    return x.transpose(0, 1) if x.dim() == 5 else x.expand(steps, *x.shape)
 
 
 def _random_crops(x: Tensor, margin: int, generator: torch.Generator) -> Tensor:
-    """x [N, C, H + 2*margin, W + 2*margin] -> [N, C, H, W], cut at a place drawn for each image."""
+    """x [N, ..., H + 2*margin, W + 2*margin] -> [N, ..., H, W], cut at a place drawn for each image or clip."""
     if margin == 0:
         return x
-    count, _, height, width = x.shape
+    count, *between, height, width = x.shape
+    x = x.reshape(count, -1, height, width)
     top, left = torch.randint(2 * margin + 1, (2, count), generator=generator)
     rows = top[:, None] + torch.arange(height - 2 * margin)  # [N, H]
     columns = left[:, None] + torch.arange(width - 2 * margin)  # [N, W]
     crops = x[torch.arange(count)[:, None, None], :, rows[:, :, None], columns[:, None, :]]  # [N, H, W, C]
-    return crops.permute(0, 3, 1, 2)
+    return crops.permute(0, 3, 1, 2).unflatten(1, between)
 
 
 def _image_evaluation(data: Dataset, images: Images, steps: int) -> Iterator[Batch]:
+    _check_steps(data, images, steps)
     for start in range(0, len(images), EVALUATION_BATCH):
         part = slice(start, start + EVALUATION_BATCH)
-        x, y = torch.from_numpy(data.normalize(images.values[part])), torch.from_numpy(images.labels[part])
+        y = torch.from_numpy(images.labels[part])
         scored = torch.full((steps, len(y)), -1)
         scored[-1] = y
-        yield x.expand(steps, *x.shape), scored
+        yield _over_time(data, images.values[part], steps), scored
 
 
 def _stream_training(

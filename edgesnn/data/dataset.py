@@ -52,6 +52,10 @@ class Images:
         return len(self.labels)
 
 
+class Clips(Images):
+    """Images that move: values [N, T, C, H, W], one frame a time step."""
+
+
 Split = tuple[Recording, ...] | Images
 
 
@@ -86,8 +90,8 @@ class Dataset:
         return split
 
     def normalize(self, values: NDArray[np.floating] | NDArray[np.uint8]) -> NDArray[np.float32]:
-        """(values - mean) / std, per channel: rows [..., C] of a stream, or images [N, C, H, W]."""
-        shape = (-1,) if self.frame else (1, -1, 1, 1)
+        """(values - mean) / std, per channel: rows [..., C] of a stream, or images [..., C, H, W]."""
+        shape = (-1,) if self.frame else (-1, 1, 1)
         result: NDArray[np.float32] = ((values - self.mean.reshape(shape)) / self.std.reshape(shape)).astype(np.float32)
         return result
 
@@ -98,11 +102,12 @@ class Dataset:
         train, validation = self.train, self.validation
         if isinstance(train, Images) or isinstance(validation, Images):
             parts = [part for part in (train, validation) if isinstance(part, Images)]
-            images = Images(
+            kind = type(parts[0])
+            images = kind(
                 np.concatenate([part.values for part in parts]), np.concatenate([part.labels for part in parts])
             )
             mean, std = pixel_statistics(images)
-            nothing = Images(images.values[:0], images.labels[:0])
+            nothing = kind(images.values[:0], images.labels[:0])
             return replace(self, train=images, validation=nothing, mean=mean, std=std)
         recordings = tuple(sorted(train + validation, key=lambda recording: recording.id))
         mean, std = row_statistics(recordings)
@@ -128,9 +133,9 @@ class Dataset:
     ) -> Iterator[tuple["torch.Tensor", "torch.Tensor"]]:
         """Batches x [S, N, *input_shape] (normalized), y [S, N] int64 where -1 is a step that is not scored.
 
-        Images: S = steps (None: the data set's), only the last step is scored. Streams: N recordings from their first
-        row to their last (`steps` has no meaning); with `continuous`, N people, the recordings of a person following
-        each other without a reset.
+        Images and clips: S = steps (None: the data set's), only the last step is scored. Streams: N recordings from
+        their first row to their last (`steps` has no meaning); with `continuous`, N people, the recordings of a person
+        following each other without a reset.
         """
         from edgesnn.data.batches import evaluation_batches
 
@@ -154,8 +159,9 @@ def row_statistics(recordings: Sequence[Recording]) -> tuple[NDArray[np.float64]
 
 def pixel_statistics(images: Images) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean and standard deviation [C] over all images and pixels, in float64."""
-    pixels = images.values.astype(np.float64)
-    return pixels.mean(axis=(0, 2, 3)), np.maximum(pixels.std(axis=(0, 2, 3)), 1e-6)
+    values = np.moveaxis(images.values, -3, 0)
+    axes = tuple(range(1, values.ndim))
+    return values.mean(axis=axes, dtype=np.float64), np.maximum(values.std(axis=axes, dtype=np.float64), 1e-6)
 
 
 def check_sha256(name: str, arrays: Sequence[NDArray[np.generic]], expected: str, package: str) -> None:
