@@ -38,6 +38,11 @@ def accumulator_bound(weights: Array, low: int, high: int) -> int:
     return int(max(largest.max(), smallest.max()))
 
 
+def score_bound(inputs: int, trace: int) -> int:
+    """Bound on a score of class means: |w x| <= 127*C*trace for traces from 0 to `trace`, and a bias of twice that."""
+    return 3 * TRAINED_WEIGHT * inputs * trace
+
+
 @dataclass(frozen=True)
 class Bound:
     """What was shown for one node: the interval of its first output and the limit it must keep."""
@@ -181,6 +186,21 @@ class _Proof:
     def _trace(self, node: onnx.NodeProto, attributes: dict[str, Any]) -> None:
         self._leak(node, node.input[2])
         self._keep(node, (0, int(attributes["limit"])), SAT24[1])
+
+    def _guardedmeans(self, node: onnx.NodeProto, attributes: dict[str, Any]) -> None:
+        inputs = self.constants[node.input[1]].shape[1]
+        score = score_bound(inputs, self._range(node.input[0])[1])
+        if score > INT32[1]:
+            raise ExportError(
+                f"{node.name}: expected scores within +-{INT32[1]}, got a bound of {score}; use fewer inputs"
+            )
+        shift, top = int(attributes["shift"]), score * self._range(node.input[6])[1]
+        if not 1 <= shift <= 52 or top + 2 ** (shift - 1) >= EXACT:
+            raise ExportError(
+                f"{node.name}: expected products below 2^53 and a shift of 1 to 52, got {top} and {shift}"
+            )
+        bound = (top + 2 ** (shift - 1)) >> shift
+        self._keep(node, (-bound, bound), INT32[1])
 
     def _nextstep(self, node: onnx.NodeProto, attributes: dict[str, Any]) -> None:
         self._keep(node, (0, int(attributes["steps"]) - 1), INT32[1])

@@ -48,14 +48,24 @@ class GraphBuilder:
         leading: list[int | str] = [BATCH] if batched else []
         self.input(name, "int32", [*leading, *shape])
         self.output(name + NEW, "int32", [*leading, *shape])
-        self.tensors.append(_persistent(name, "state", "int32", ((1,) if batched else ()) + shape))
+        self.persistent(name, "state", "int32", ((1,) if batched else ()) + shape)
         return name
+
+    def learner(self, name: str, shape: tuple[int, ...]) -> str:
+        """A persistent int32 tensor that only learning writes, zero at the factory."""
+        self.input(name, "int32", list(shape))
+        self.persistent(name, "learner", "int32", shape)
+        return name
+
+    def persistent(self, name: str, kind: str, dtype: str, shape: tuple[int, ...]) -> None:
+        """Name a tensor that the session keeps; by itself for one that this graph neither reads nor writes."""
+        self.tensors.append({"name": name, "kind": kind, "dtype": dtype, "shape": list(shape)})
 
     def param(self, name: str, factory: Array) -> str:
         """A trainable parameter: an input whose default is the factory value."""
         self.constant(name, factory)
         self.input(name, str(factory.dtype), list(factory.shape))
-        self.tensors.append(_persistent(name, "param", str(factory.dtype), factory.shape))
+        self.persistent(name, "param", str(factory.dtype), factory.shape)
         return name
 
     def call(self, function: str, name: str, inputs: list[str], outputs: list[str], **attributes: Any) -> None:
@@ -93,10 +103,6 @@ def finish(graph: onnx.GraphProto, metadata: dict[str, str]) -> onnx.ModelProto:
     digest = content_hash(model)
     helper.set_model_props(model, {SOURCE_HASH: digest} | kept | {CONTENT_HASH: digest})
     return model
-
-
-def _persistent(name: str, kind: str, dtype: str, shape: tuple[int, ...]) -> dict[str, Any]:
-    return {"name": name, "kind": kind, "dtype": dtype, "shape": list(shape)}
 
 
 def _value_info(name: str, dtype: str, shape: list[int | str]) -> onnx.ValueInfoProto:

@@ -136,7 +136,7 @@ class _Reader:
         if node.op_type != "NextStep":  # is moved to the end
             for output in outputs:
                 if output.kind == "persistent":
-                    del self.tensors[output.place]
+                    self.tensors.pop(output.place, None)
         return Node(node.op_type, node.name, inputs, outputs, attributes)
 
     def _operand(self, node: onnx.NodeProto, name: str) -> Tensor:

@@ -90,7 +90,7 @@ def _check_updates(node: Node) -> None:
                 f"{node.name}: expected its output {output.place} to be the new value of the persistent tensor that it "
                 f"reads, got {source.place}; C updates it in place"
             )
-        if source is None and output.kind == "persistent":
+        if source is None and output.kind == "persistent" and not OPS[node.op].writes:
             raise ExportError(
                 f"{node.name}: expected a function that updates {output.place} in place, got {node.op}; "
                 "C does not support it"

@@ -14,7 +14,7 @@ from edgesnn.export.c_graph import Infer, Node, Tensor
 
 Attributes = dict[str, Any]
 Kinds = list[tuple[str, tuple[int, ...]]]
-C_TYPES = {"int8": "int8_t", "uint8": "uint8_t", "int32": "int32_t"}
+C_TYPES = {"int8": "int8_t", "uint8": "uint8_t", "int16": "int16_t", "int32": "int32_t"}
 
 
 class Refs(Protocol):
@@ -38,7 +38,8 @@ class Op:
     """One function in C.
 
     `updates` pairs an output with the input that the kernel overwrites with it: both are one persistent tensor.
-    `shares` says that output 0 may be written over input 0.
+    `shares` says that output 0 may be written over input 0, `writes` that it may be a persistent tensor that the
+    function does not read.
     """
 
     infer: Infer
@@ -46,6 +47,7 @@ class Op:
     scratch_bytes: Callable[[Node], int] = lambda _: 0
     updates: tuple[tuple[int, int], ...] = ()
     shares: bool = False
+    writes: bool = False
     synapse: bool = False
 
 
@@ -193,6 +195,72 @@ def _learn_readout(node: Node, refs: Refs) -> list[str]:
     ]  # fmt: skip
 
 
+# Class means: K classes, Q means a class.
+
+
+def _constants(node: Node, refs: Refs, fields: dict[str, object]) -> tuple[str, str]:
+    """Definition of the constants of one kernel of class means, and their address."""
+    classes, means = node.attributes["groups"]
+    name = f"{refs.identifier(node.name)}_constants"
+    values = {"classes": classes, "means": means, "inputs": _trace_of(node).size, **fields}
+    body = ", ".join(f".{field} = {value}" for field, value in values.items())
+    return f"static const esnn_means {name} = {{{body}}};", f"&{name}"
+
+
+def _trace_of(node: Node) -> Tensor:
+    return node.inputs[6 if node.op == "LearnMeans" else 0]
+
+
+def _guarded_means(node: Node, refs: Refs) -> list[str]:
+    trace, weight, bias, factory_weight, factory_bias, use, multiplier = node.inputs
+    declaration, address = _constants(node, refs, {
+        "factory_weight": refs.pointer(factory_weight), "factory_bias": refs.pointer(factory_bias),
+        "multiplier": refs.scalar(multiplier), "shift": node.attributes["shift"],
+    })  # fmt: skip
+    pointers = map(refs.pointer, (trace, weight, bias))
+    return [
+        declaration,
+        _call("esnn_guarded_means", *pointers, refs.scalar(use), refs.pointer(node.outputs[0]), address),
+    ]
+
+
+def _guard_check(node: Node, refs: Refs) -> list[str]:
+    trace, weight, bias, factory_weight, factory_bias, label, *counters = node.inputs
+    declaration, address = _constants(node, refs, {
+        "factory_weight": refs.pointer(factory_weight), "factory_bias": refs.pointer(factory_bias),
+        "check": node.attributes["check"],
+    })  # fmt: skip
+    guard = f"{refs.identifier(node.name)}_counters"
+    return [
+        declaration,
+        f"const esnn_guard {guard} = {{{', '.join(map(refs.pointer, counters))}}};",
+        _call("esnn_guard_check", *map(refs.pointer, (trace, weight, bias)), refs.scalar(label), f"&{guard}", address),
+    ]
+
+
+def _learn_means(node: Node, refs: Refs) -> list[str]:
+    *learned, factory_mean, metric, trace, label, run = node.inputs
+    declaration, address = _constants(node, refs, {
+        "factory_mean": refs.pointer(factory_mean), "metric": refs.pointer(metric),
+        "metric_shift": node.attributes["shift"],
+        **{name: node.attributes[name] for name in ("settle", "prior", "most", "bias_limit")},
+    })  # fmt: skip
+    pointers = map(refs.pointer, (*learned, trace))
+    return [declaration, _call("esnn_learn_means", *pointers, refs.scalar(label), refs.scalar(run),
+                               refs.scratch(node, "int32_t"), address)]  # fmt: skip
+
+
+def _guard_decide(node: Node, refs: Refs) -> list[str]:
+    count, *counters = node.inputs
+    decided = _call("esnn_guard_decide", refs.pointer(count), *map(refs.scalar, counters), *node.attributes["groups"])
+    return [f"*{refs.pointer(node.outputs[0])} = {decided}"]
+
+
+def _like(*numbers: int) -> Infer:
+    """Outputs of the types and shapes of these inputs."""
+    return lambda inputs, _: [(inputs[i].dtype, inputs[i].shape) for i in numbers]
+
+
 OPS: dict[str, Op] = {
     "Linear": Op(_linear_shape, _linear("esnn_linear"), lambda node: _patch_bytes(node.inputs[0].size), synapse=True),
     "BinaryLinear": Op(
@@ -211,10 +279,19 @@ OPS: dict[str, Op] = {
     "Trace": Op(_same("int32"), _trace, updates=((0, 0),)),
     "NextStep": Op(_same("int32"), _next_step, updates=((0, 0),)),
     "LearnReadout": Op(
-        lambda inputs, _: [(inputs[i].dtype, inputs[i].shape) for i in (0, 1, 5)],
+        _like(0, 1, 5),
         _learn_readout,
         lambda node: 4 * node.inputs[0].shape[0],
         updates=((0, 0), (1, 1), (2, 5)),
     ),
+    "GuardedMeans": Op(lambda _, attributes: [("int32", (1, attributes["groups"][0]))], _guarded_means, synapse=True),
+    "GuardCheck": Op(_like(6, 7, 8, 9, 10), _guard_check, updates=((0, 6), (1, 7), (2, 8), (3, 9), (4, 10))),
+    "LearnMeans": Op(
+        _like(0, 1, 2, 3),
+        _learn_means,
+        lambda node: 4 * _trace_of(node).size,
+        updates=((0, 0), (1, 1), (2, 2), (3, 3)),
+    ),
+    "GuardDecide": Op(_like(1), _guard_decide, writes=True),
 }
 INFER: dict[str, Infer] = {name: op.infer for name, op in OPS.items()}

@@ -22,8 +22,13 @@ class Layer:
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates of a step, as if every spike and weight were used: outputs times fan-in."""
-        return sum(node.outputs[0].size * _fan_in(node) for node in self.nodes if OPS[node.op].synapse)
+        """Multiply-accumulates of a step, as if every spike and weight were used: sums times fan-in."""
+        return sum(_sums(node) * _fan_in(node) for node in self.nodes if OPS[node.op].synapse)
+
+
+def _sums(synapse: Node) -> int:
+    """Sums of products: one an output, or one a row of weights where an output is the best of several."""
+    return max(synapse.outputs[0].size, synapse.inputs[1].shape[0])
 
 
 def _fan_in(synapse: Node) -> int:
@@ -65,8 +70,9 @@ class Program:
     def flash_bytes(self) -> int:
         """Constants and factory values; code comes on top and is known when the program is linked."""
         constants = self.step.constants | (self.learn.constants if self.learn else {})
-        params = [tensor.nbytes for tensor in self.model.tensors if tensor.kind == "param"]
-        return sum(array.nbytes for array in constants.values()) + sum(params)
+        factory = [self.model.factory[tensor.name] for tensor in self.model.tensors if tensor.kind == "param"]
+        stored = {(str(array.dtype), array.tobytes()): array.nbytes for array in (*constants.values(), *factory)}
+        return sum(stored.values())
 
     @property
     def weights(self) -> int:

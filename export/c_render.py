@@ -85,14 +85,19 @@ def offsets(program: Program) -> str:
 
 
 def constants(program: Program) -> str:
-    """All constants that C reads by address, and the factory values of the parameters."""
+    """All constants that C reads by address, and the factory values of the parameters; equal ones are stored once."""
     by_address: dict[str, Array] = {}
     for graph in (program.step, program.learn):
         if graph is not None:
             by_address |= {name: graph.constants[name] for name in _addressed(graph)}
     factory = {f"{t.name}.factory": program.model.factory[t.name] for t in program.model.tensors if t.kind == "param"}
     _check_identifiers([*by_address, *factory])
-    return "\n".join(constant(name, values) for name, values in (by_address | factory).items())
+    known: dict[tuple[str, bytes], str] = {}
+    lines = []
+    for name, values in (by_address | factory).items():
+        same = known.setdefault((str(values.dtype), values.tobytes()), name)
+        lines.append(constant(name, values) if same == name else f"#define {identifier(name)} {identifier(same)}\n")
+    return "\n".join(lines)
 
 
 def _addressed(graph: Graph) -> Iterable[str]:

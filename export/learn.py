@@ -1,9 +1,8 @@
-"""The learning graph: what `learn(label)` does to the readout, from the trace that every step keeps."""
+"""The learning graph of scope `readout`: gradient descent on its weights, from the trace that every step keeps."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import onnx
@@ -12,55 +11,17 @@ from edgesnn.errors import ExportError
 from edgesnn.export.bounds import CURRENT_LIMIT, SAT24, TRAINED_WEIGHT
 from edgesnn.export.builder import GraphBuilder
 from edgesnn.export.fixed_point import Q15, multiplier
-from edgesnn.export.lower import LOGIT_BITS, ReadoutLayer, Signal
+from edgesnn.export.lower import LOGIT_BITS, ReadoutLayer
+from edgesnn.export.trace import TRACE, TraceScale
 from edgesnn.runtime.graph import NEW
 from edgesnn.runtime.model import LearnSpec
 
-SCOPES = ("readout",)
-#: Finest unit of the trace: 2^-10 of a spike.
-_TRACE_BITS = 10
-WEIGHT, BIAS, TRACE, COUNT = "readout.weight", "readout.bias", "readout.trace", "learn.count"
+WEIGHT, BIAS, COUNT = "readout.weight", "readout.bias", "learn.count"
 
 
-@dataclass(frozen=True)
-class TraceScale:
-    """The trace is the mean spike in units of 2^-bits; a spike of one unit adds `gain`, the sum stops at `limit`."""
-
-    bits: int
-    gain: int
-    limit: int
-
-
-def trace_scale(spikes: Signal, leak: int, steps: int) -> TraceScale:
-    """The finest trace for which C * 127 * limit fits int32, so that the readout's accumulator cannot overflow.
-
-    An input of weight (1 - leak) makes the trace a mean over the stream; without a leak it is the mean over `steps`.
-    """
-    limit = min((2**31 - 1) // (TRAINED_WEIGHT * spikes.shape[0]), 2**23 - 1)
-    share = (Q15 - leak) / Q15 if leak < Q15 else 1 / steps
-    for bits in range(_TRACE_BITS, -1, -1):
-        gain = round(share * 2**bits)
-        if gain and spikes.high * gain / share <= limit:
-            return TraceScale(bits, gain, limit)
-    raise ExportError(
-        f"readout: expected a trace of {spikes.shape[0]} inputs that fits int32 and moves with each spike, got a "
-        f"readout leak of {leak / Q15:g} with spikes up to {spikes.high}; use fewer inputs, fewer bits "
-        "or a smaller leak"
-    )
-
-
-def add_trace(builder: GraphBuilder, readout: ReadoutLayer, scale: TraceScale) -> None:
-    """Keep the running mean of the readout's input spikes, and count learning steps, beside the step graph's states."""
-    trace = builder.state(TRACE, readout.spikes.shape)
-    builder.tensors.append({"name": COUNT, "kind": "learner", "dtype": "int32", "shape": [1]})
-    builder.call(
-        "Trace",
-        "readout.average",
-        [trace, readout.spikes.name, "readout.leak"],
-        [trace + NEW],
-        gain=scale.gain,
-        limit=scale.limit,
-    )
+def trace_limit(inputs: int) -> int:
+    """The largest trace whose products with weights fit int32 in a sum over the inputs, and 24 bits."""
+    return min((2**31 - 1) // (TRAINED_WEIGHT * inputs), SAT24[1])
 
 
 def learn_spec(readout: ReadoutLayer, scale: TraceScale, rate: float, seed: int) -> LearnSpec:
@@ -85,7 +46,7 @@ def learn_spec(readout: ReadoutLayer, scale: TraceScale, rate: float, seed: int)
             f"learn: expected a learning rate whose shifts are 1 to 32, got {rate:g} with shifts {shifts}; "
             f"choose a {'larger' if max(shifts) > 32 else 'smaller'} rate"
         )
-    return LearnSpec("readout", shifts[0], shifts[1], seed)
+    return LearnSpec("readout", {"weight_shift": shifts[0], "bias_shift": shifts[1], "seed": seed})
 
 
 def learn_graph(readout: ReadoutLayer, scale: TraceScale, spec: LearnSpec, metadata: dict[str, str]) -> onnx.ModelProto:
@@ -118,6 +79,6 @@ def learn_graph(readout: ReadoutLayer, scale: TraceScale, spec: LearnSpec, metad
     builder.call(
         "LearnReadout", "readout.learn", [WEIGHT, BIAS, TRACE, "readout.learn_M", "label", COUNT],
         [WEIGHT + NEW, BIAS + NEW, COUNT + NEW],
-        shift=shift, weight_shift=spec.weight_shift, bias_shift=spec.bias_shift, seed=spec.seed,
+        shift=shift, **spec.numbers,
     )  # fmt: skip
     return builder.build("learn", metadata, "One learning step on the readout from the trace of its input spikes.")

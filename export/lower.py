@@ -77,8 +77,10 @@ class Lowered:
     steps: int
 
 
-def lower(qnet: Network, trainable_readout: bool) -> Lowered:
-    """Nodes, constants and persistent tensors of one time step.
+def lower(qnet: Network, learn: str | None) -> Lowered:
+    """Nodes, constants and persistent tensors of one time step, for what the device may learn.
+
+    With `means`, the graph ends in front of the readout: class means take its place.
 
     Raises:
         ExportError: a layer, or an order of layers, that has no integer form.
@@ -95,7 +97,9 @@ def lower(qnet: Network, trainable_readout: bool) -> Lowered:
             case QuantInput():
                 source = signal = _input(builder, layer, qnet.input_shape)
             case QuantReadout():
-                readout = _readout(builder, name, layer, _ready(name, signal, pending), trainable_readout)
+                readout = _readout_layer(builder, name, layer, _ready(name, signal, pending))
+                if learn != "means":
+                    _readout(builder, name, layer, readout, trainable=learn == "readout")
             case qnn.QuantLinear() | qnn.QuantConv2d():
                 pending = _synapse(builder, name, layer, _ready(name, signal, pending))
             case nn.BatchNorm1d() | nn.BatchNorm2d():
@@ -307,11 +311,17 @@ def _flatten(builder: GraphBuilder, name: str, signal: Signal) -> Signal:
     return Signal(f"{name}.s", signal.unit, signal.low, signal.high, (int(np.prod(signal.shape)),))
 
 
-def _readout(builder: GraphBuilder, name: str, layer: QuantReadout, signal: Signal, trainable: bool) -> ReadoutLayer:
-    """Linear -> Rescale to 2^-10 nat -> LeakyIntegrate; trainable weights and bias become parameters."""
+def _readout_layer(builder: GraphBuilder, name: str, layer: QuantReadout, signal: Signal) -> ReadoutLayer:
     weights, scale, _ = _integers(name, layer)
-    classes = len(weights)
-    unit = float(scale[0]) * signal.unit
+    leak = int(rounded(np.array(layer.leak * Q15), name))
+    builder.constant(f"{name}.leak", np.array([leak], np.int32))
+    return ReadoutLayer(signal, len(weights), leak, float(scale[0]) * signal.unit)
+
+
+def _readout(builder: GraphBuilder, name: str, layer: QuantReadout, readout: ReadoutLayer, trainable: bool) -> None:
+    """Linear -> Rescale to 2^-10 nat -> LeakyIntegrate; trainable weights and bias become parameters."""
+    weights, _, _ = _integers(name, layer)
+    classes, signal, unit = readout.classes, readout.spikes, readout.unit
     offset = np.zeros(classes) if layer.bias is None else _numpy(layer.bias)
     worst = np.full_like(weights, 127) if trainable else weights
     bound = accumulator_bound(worst, signal.low, signal.high)
@@ -322,10 +332,7 @@ def _readout(builder: GraphBuilder, name: str, layer: QuantReadout, signal: Sign
     builder.call("Linear", f"{name}.synapse", operands, [f"{name}.a"])
     scaling = [f"{name}.a", builder.constant(f"{name}.M", m), keep(f"{name}.bias", bias)]
     builder.call("Rescale", f"{name}.rescale", scaling, [f"{name}.I"], shift=shift)
-    leak_q15 = int(rounded(np.array(layer.leak * Q15), name))
-    leak = builder.constant(f"{name}.leak", np.array([leak_q15], np.int32))
     accumulator = builder.state(f"{name}.acc", (classes,))
-    builder.call("LeakyIntegrate", f"{name}.integrate", [accumulator, f"{name}.I", leak], ["y"])
+    builder.call("LeakyIntegrate", f"{name}.integrate", [accumulator, f"{name}.I", f"{name}.leak"], ["y"])
     builder.standard("Identity", f"{name}.keep", ["y"], [accumulator + NEW])
     builder.output("y", "int32", [BATCH, classes])
-    return ReadoutLayer(signal, classes, leak_q15, unit)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict
 from pathlib import Path
 
 import onnx as onnx_format
 
 from edgesnn.errors import ExportError
 from edgesnn.export.bounds import prove
-from edgesnn.export.learn import SCOPES, add_trace, learn_graph, learn_spec, trace_scale
+from edgesnn.export.learning import SCOPES, add_learner
 from edgesnn.export.lower import Lowered, lower
 from edgesnn.export.vectors import write_vectors
 from edgesnn.export.window import window as window_graph
@@ -40,10 +39,10 @@ def onnx(
         qnet: a calibrated network from `edgesnn.quantize`.
         directory: created if missing; graphs in it are replaced.
         window: time steps of the parallel-time-step graph (default: those of the data).
-        learn: what the device may train: None or `readout`.
+        learn: what the device may learn: None, `means` (class means behind a guard) or `readout` (gradient descent).
         name: identifier of the model in generated C (default: the data's name).
         rule: the rule it was trained with, recorded in the metadata.
-        learning_rate: of the real-valued readout weights; rounded to a power of two in integer units.
+        learning_rate: of the real-valued readout weights (scope `readout`); rounded to a power of two in integer units.
         seed: of the stochastic rounding on the device.
 
     Returns:
@@ -59,20 +58,16 @@ def onnx(
     steps = qnet.config["data"]["steps"] if window is None else window
     if steps < 1:
         raise ExportError(f"window: expected at least 1 time step, got {steps}; choose 1 or more")
-    lowered = lower(qnet, trainable_readout=learn is not None)
-    readout, spec = lowered.readout, None
-    if learn is not None:
-        scale = trace_scale(readout.spikes, readout.leak, lowered.steps if lowered.steps > 1 else steps)
-        add_trace(lowered.builder, readout, scale)
-        spec = learn_spec(readout, scale, learning_rate, seed)
+    lowered = lower(qnet, learn)
+    learner = add_learner(learn, lowered, qnet.readout, steps, learning_rate, seed) if learn else None
     name = _identifier(qnet.config["data"]["name"]) if name is None else name
-    metadata = _metadata(qnet, lowered, name, rule, steps, spec)
+    metadata = _metadata(qnet, lowered, name, rule, steps, learner.spec if learner else None)
     step = lowered.builder.build("step", metadata, "One time step: input and states -> decision values and new states.")
     prove(step)
     sealed = {entry.key: entry.value for entry in step.metadata_props}
     graphs = {"step": step, "window": window_graph(step, steps)}
-    if spec is not None:
-        graphs["learn"] = learn_graph(readout, scale, spec, sealed)
+    if learner is not None:
+        graphs["learn"] = learner.graph(sealed)
 
     out = Path(directory)
     out.mkdir(parents=True, exist_ok=True)
@@ -118,6 +113,6 @@ def _metadata(
         "classes": json.dumps(data["classes"]),
         "channels": json.dumps(data["channels"]),
         "tensors": json.dumps(lowered.builder.tensors),
-        "learn": json.dumps(asdict(spec) if spec else None),
+        "learn": json.dumps(spec.to_json() if spec else None),
     }
     return {f"edgesnn.{key}": value for key, value in values.items()}

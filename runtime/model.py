@@ -60,12 +60,17 @@ class FrameSpec:
 
 @dataclass(frozen=True)
 class LearnSpec:
-    """What `learn` trains and with which step sizes (docs/architecture.md, "Learning")."""
+    """What `learn` trains, and the numbers of its learner by name (docs/architecture.md, "Learning")."""
 
     scope: str
-    weight_shift: int
-    bias_shift: int
-    seed: int
+    numbers: dict[str, int]
+
+    @classmethod
+    def from_json(cls, entry: dict[str, Any]) -> LearnSpec:
+        return cls(str(entry["scope"]), {name: int(value) for name, value in entry.items() if name != "scope"})
+
+    def to_json(self) -> dict[str, Any]:
+        return {"scope": self.scope, **self.numbers}
 
 
 def read_graph(path: Path) -> onnx.ModelProto:
@@ -127,7 +132,7 @@ class Model:
         )  # fmt: skip
         frame, learn = json.loads(meta["frame"]), json.loads(meta["learn"])
         self.frame = FrameSpec(**frame) if frame else None
-        self.learn = LearnSpec(**learn) if learn else None
+        self.learn = LearnSpec.from_json(learn) if learn else None
         offset = 0
         tensors = []
         for spec in json.loads(meta["tensors"]):

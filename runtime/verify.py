@@ -15,7 +15,7 @@ from edgesnn.runtime.graph import GraphSession
 from edgesnn.runtime.model import Array, Model
 from edgesnn.runtime.package import exported_board
 from edgesnn.runtime.session import Session
-from edgesnn.runtime.vectors import random_stream
+from edgesnn.runtime.vectors import random_stream, seasoned
 
 #: Steps of each random stream; about half of them are learned from.
 STEPS, SEEDS = 300, (1, 2)
@@ -66,8 +66,11 @@ class Window:
 
 @dataclass(frozen=True)
 class Expected:
-    """What the reference did with a stream: y [S, K] and the snapshots after each step and after its learning."""
+    """What the reference did with a stream, from the snapshot `start`: y [S, K] and the snapshots after each step and
+    after its learning.
+    """
 
+    start: bytes
     frames: Array
     labels: Array
     y: Array
@@ -100,7 +103,10 @@ def verify(
             f"backends: expected some of {', '.join(BACKENDS)}, got {', '.join(unknown)}; drop or correct it"
         )
     missing = {} if backends is not None else _missing(model, names, board)
-    streams = [_expected(model, max(steps, model.time_steps), seed) for seed in SEEDS]
+    starts = (model.pack(model.factory), seasoned(model))
+    streams = [
+        _expected(model, start, max(steps, model.time_steps), seed) for start, seed in zip(starts, SEEDS, strict=True)
+    ]
     checks: list[Check] = []
     for name in names:
         if name in missing:
@@ -140,7 +146,7 @@ def _checks(model: Model, backend: str, board: str | None, streams: list[Expecte
         windowed = isinstance(session, GraphSession)
         tallies = {graph: _Tally() for graph in ("step", "learn", "window")}
         for stream in streams:
-            session.restore(model.pack(model.factory))
+            session.restore(stream.start)
             if not yardstick:
                 _follow(session, stream, tallies["step"], tallies["learn"])
             if isinstance(session, GraphSession):
@@ -151,23 +157,24 @@ def _checks(model: Model, backend: str, board: str | None, streams: list[Expecte
             yield Check(backend, graph, tally.compared, tally.difference)
 
 
-def _expected(model: Model, steps: int, seed: int) -> Expected:
+def _expected(model: Model, start: bytes, steps: int, seed: int) -> Expected:
     frames, labels = random_stream(model, steps, seed)
     y, after_step, after_learn = [], [], []
     with open_session(model.path, "reference") as session:
+        session.restore(start)
         for frame, label in zip(frames, labels, strict=True):
             y.append(session.step(frame))
             after_step.append(session.snapshot())
             if label >= 0:
                 session.learn(int(label))
             after_learn.append(session.snapshot())
-        before = [model.pack(model.factory), *after_learn]
+        before = [start, *after_learn]
         size = model.time_steps
         windows = [
-            _window(session, start, before[start], frames[start : start + size])
-            for start in range(0, steps - size + 1, size)
+            _window(session, first, before[first], frames[first : first + size])
+            for first in range(0, steps - size + 1, size)
         ]
-    return Expected(frames, labels, np.array(y), after_step, after_learn, windows)
+    return Expected(start, frames, labels, np.array(y), after_step, after_learn, windows)
 
 
 def _window(session: Session, start: int, before: bytes, frames: Array) -> Window:

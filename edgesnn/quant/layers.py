@@ -10,6 +10,7 @@ from edgesnn.errors import QuantizationError
 from edgesnn.layers import Readout
 from edgesnn.neurons import EMPF
 from edgesnn.neurons.base import at_step
+from edgesnn.quant.class_means import MEANS, MOST_INPUTS, ClassMeans
 from edgesnn.quant.quantizers import BinaryWeight, IntWeight, ReadoutWeight, SignedInput, Spike, UnsignedInput, scalar
 
 
@@ -45,14 +46,29 @@ def _copied(layer: nn.Module, source: nn.Module) -> nn.Module:
 
 
 class QuantReadout(qnn.QuantLinear, Readout):  # type: ignore[misc]
-    """The readout with int8 weights of one common scale; the bias stays real until export."""
+    """The readout with int8 weights of one common scale; the bias stays real until export.
+
+    class_means [K*Q, C] and metric [C, C] are those of `edgesnn.quant.class_means`, zero until `edgesnn.quantize` has
+    seen data, empty for wide readouts.
+    """
+
+    class_means: Tensor
+    metric: Tensor
 
     def __init__(self, source: Readout) -> None:
         qnn.QuantLinear.__init__(
             self, source.in_features, source.out_features, source.bias is not None, weight_quant=ReadoutWeight
         )
         self.leak = source.leak
+        known = self.in_features <= MOST_INPUTS
+        self.register_buffer("class_means", torch.zeros(self.out_features * MEANS if known else 0, self.in_features))
+        self.register_buffer("metric", torch.zeros((self.in_features if known else 0, self.in_features)))
         self.load_state_dict(source.state_dict(), strict=False)
+
+    def describe(self, found: ClassMeans) -> None:
+        """Keep the class means of the training data."""
+        self.class_means.copy_(torch.from_numpy(found.means))
+        self.metric.copy_(torch.from_numpy(found.metric))
 
 
 class QuantInput(nn.Module):
@@ -86,7 +102,7 @@ class QuantEMPF(EMPF):
     calibrated: Tensor
 
     def __init__(self, source: EMPF, bits: int) -> None:
-        super().__init__(**source.initial)  # type: ignore[arg-type]  # one dict of several types
+        super().__init__(**source.initial)
         self.load_state_dict(source.state_dict())
         self.bits = bits
         self.quant = qnn.QuantIdentity(act_quant=Spike, max_val=1.0, bit_width=bits)

@@ -12,6 +12,7 @@ from edgesnn.errors import QuantizationError
 from edgesnn.evaluation import evaluate
 from edgesnn.models import Network, build
 from edgesnn.quant.calibrate import calibrate as calibrate_ranges
+from edgesnn.quant.class_means import class_means
 from edgesnn.quant.health import LayerHealth, health
 from edgesnn.quant.layers import QuantEMPF, QuantInput
 from edgesnn.quant.prepare import prepare
@@ -90,6 +91,7 @@ def quantize(
     )
     if epochs:
         fit(qnet, calibrate, rule, epochs=epochs, lr=lr, steps=steps, seed=seed, progress=progress)
+    qnet.readout.describe(class_means(qnet, calibrate))
     tuned = evaluate(qnet, calibrate, "validation").accuracy if measured else None
     qnet.report = QuantizationReport(before, calibrated, tuned, health(qnet, batches))
     return qnet

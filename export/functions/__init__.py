@@ -7,6 +7,14 @@ from onnxscript import OnnxFunction
 
 from edgesnn.export.functions.domain import DOMAIN, IR_VERSION, OPSET, VERSION
 from edgesnn.export.functions.learning import LearnReadout, Mix, SoftmaxError, StochasticShift
+from edgesnn.export.functions.means import (
+    GuardCheck,
+    GuardDecide,
+    GuardedMeans,
+    LearnMeans,
+    MeanScores,
+    NearestClass,
+)
 from edgesnn.export.functions.neuron import EMPF, LIF, Grade, Integrate, LeakyIntegrate, NextStep, ParallelEMPF, Trace
 from edgesnn.export.functions.rescale import Rescale
 from edgesnn.export.functions.synapse import BinaryConv2d, BinaryLinear, Conv2d, Linear, MaxPool2d, UnpackSigns
@@ -17,6 +25,7 @@ FUNCTIONS: dict[str, OnnxFunction] = {
     for function in (
         UnpackSigns, Linear, BinaryLinear, Conv2d, BinaryConv2d, MaxPool2d, Rescale, Integrate, Grade, EMPF,
         ParallelEMPF, LIF, LeakyIntegrate, Trace, NextStep, Mix, StochasticShift, SoftmaxError, LearnReadout,
+        MeanScores, NearestClass, GuardedMeans, GuardCheck, GuardDecide, LearnMeans,
     )
 }  # fmt: skip
 

@@ -29,7 +29,8 @@ def assert_function(
     """Every backend gives exactly `expected` (in int64) with these output types; inputs named in `constants` are
     initializers, as in an exported graph, where the optimizer may fold them.
     """
-    for backend, results in run(function, inputs, dtypes, constants, **attributes):
+    ranks = [np.ndim(wanted) for wanted in expected]
+    for backend, results in run(function, inputs, dtypes, constants, ranks, **attributes):
         for result, wanted, dtype in zip(results, expected, dtypes, strict=True):
             assert result.dtype == dtype, (backend, result.dtype)
             np.testing.assert_array_equal(result, wanted, err_msg=backend, strict=False)
@@ -37,9 +38,13 @@ def assert_function(
 
 
 def run(
-    function: str, inputs: Mapping[str, Array], dtypes: Sequence[str], constants: Sequence[str] = (), **attributes: Any
-) -> Iterator[tuple[str, list[Array]]]:
-    """(backend, outputs) of one call, for the reference evaluator and for ONNX Runtime at each optimization level."""
+    function: str, inputs: Mapping[str, Array], dtypes: Sequence[str], constants: Sequence[str] = (),
+    ranks: Sequence[int] | None = None, **attributes: Any,
+) -> Iterator[tuple[str, list[Array]]]:  # fmt: skip
+    """(backend, outputs) of one call, for the reference evaluator and for ONNX Runtime at each optimization level.
+
+    ranks: of the outputs (default: that of the first input).
+    """
     builder = GraphBuilder()
     for name, value in inputs.items():
         if name in constants:
@@ -47,9 +52,10 @@ def run(
         else:
             builder.input(name, str(value.dtype), [f"{name}{axis}" for axis in range(value.ndim)])
     outputs = [f"out{i}" for i in range(len(dtypes))]
+    ranks = ranks or [next(iter(inputs.values())).ndim] * len(dtypes)
     builder.call(function, "node", list(inputs), outputs, **attributes)
     for i, (name, dtype) in enumerate(zip(outputs, dtypes, strict=True)):
-        builder.output(name, dtype, [f"{name}_{axis}" for axis in range(_rank(function, i, inputs))])
+        builder.output(name, dtype, [f"{name}_{axis}" for axis in range(ranks[i])])
     model = builder.build("one", {}, "one node")
     feeds = {name: value for name, value in inputs.items() if name not in constants}
     yield "reference", list(ReferenceEvaluator(model).run(None, feeds))
@@ -60,11 +66,6 @@ def run(
         options.log_severity_level = 3
         session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
         yield level.name, list(session.run(None, feeds))
-
-
-def _rank(function: str, output: int, inputs: Mapping[str, Array]) -> int:
-    """Outputs have the rank of the first input, except those of LearnReadout: weight, bias, count."""
-    return (2, 1, 1)[output] if function == "LearnReadout" else next(iter(inputs.values())).ndim
 
 
 def rows(function: Any, x: Array, *arguments: Any) -> Array:

@@ -29,12 +29,18 @@
 
 /* Which variant of the kernels is compiled; this is the one place that decides. Every variant gives the integers of the
  * portable one. ESNN_PORTABLE asks for the portable one.
- *   ESNN_DSP  Cortex-M with the DSP extension (M4, M7, M33): esnn_*_dsp.c
+ *   ESNN_DSP  Cortex-M with the DSP extension (M4, M7, M33, M55): esnn_*_dsp.c
+ *   ESNN_MVE  the same with Helium (M55): esnn_*_mve.c, where there is one, in place of esnn_*_dsp.c
  */
 #if defined(__ARM_FEATURE_DSP) && defined(__ARM_ARCH_PROFILE) && __ARM_ARCH_PROFILE == 'M' && !defined(ESNN_PORTABLE)
 #define ESNN_DSP 1
 #else
 #define ESNN_DSP 0
+#endif
+#if ESNN_DSP && defined(__ARM_FEATURE_MVE)
+#define ESNN_MVE 1
+#else
+#define ESNN_MVE 0
 #endif
 
 typedef enum { ESNN_U8, ESNN_S8 } esnn_format;
@@ -92,6 +98,38 @@ typedef struct {
  * updated in place. `scratch` holds K elements. */
 void esnn_learn_readout(int8_t *weight, int32_t *bias, const int32_t *trace, int32_t label, int32_t *count,
                         int32_t *scratch, const esnn_readout *r);
+
+/* The constants of class means that learn: K classes, Q means a class, group g is of class g / Q. */
+typedef struct {
+    const int8_t *factory_weight;  /* [K*Q, C] */
+    const int32_t *factory_bias;   /* [K*Q] */
+    const int16_t *factory_mean;   /* [K*Q, C] */
+    const int16_t *metric;         /* [C, C], symmetric */
+    uint32_t classes, means, inputs;
+    int32_t multiplier;            /* of a score, with `shift`, to 2^-10 nat */
+    uint32_t shift, metric_shift;
+    int32_t bias_limit;            /* biases keep to it, so that scores fit int32 */
+    uint32_t settle, check;        /* steps of one label before the first is learned, and before the first is checked */
+    uint32_t prior, most;          /* labels that a factory mean counts for; labels of a mean before its past is halved */
+} esnn_means;
+
+/* What the guard counts, each [1] and updated in place. */
+typedef struct {
+    int32_t *last, *run, *seen, *factory_errors, *learned_errors;
+} esnn_guard;
+
+/* y [K]: the best score of each class, by the learned means (weight [K*Q, C], bias [K*Q]) if `use`, else the factory's. */
+void esnn_guarded_means(const int32_t *trace, const int8_t *weight, const int32_t *bias, int32_t use, int32_t *y,
+                        const esnn_means *m);
+/* Compare both models on a label, before it is learned. */
+void esnn_guard_check(const int32_t *trace, const int8_t *weight, const int32_t *bias, int32_t label,
+                      const esnn_guard *guard, const esnn_means *m);
+/* Add the trace to the nearest mean of its class: sum [K*Q, C], count [K*Q]. `scratch` holds C elements. */
+void esnn_learn_means(int8_t *weight, int32_t *bias, int32_t *sum, int32_t *count, const int32_t *trace, int32_t label,
+                      int32_t run, int32_t *scratch, const esnn_means *m);
+/* 1 where the learned means have earned to be used, else 0. */
+int32_t esnn_guard_decide(const int32_t *count, int32_t seen, int32_t factory_errors, int32_t learned_errors,
+                          uint32_t classes, uint32_t means);
 
 /* lowbias32, and the random number of index i in learning step `count`. */
 uint32_t esnn_mix(uint32_t x);

@@ -149,7 +149,9 @@ def test_learning_steps_draw_other_numbers(seed):
 
     def weights(count, seed):
         given = inputs | {"count": np.array([count], np.int32)}
-        return next(run("LearnReadout", given, ["int8", "int32", "int32"], **attributes, seed=seed))[1][0].tolist()
+        return next(run("LearnReadout", given, ["int8", "int32", "int32"], ranks=[2, 1, 1], **attributes, seed=seed))[
+            1
+        ][0].tolist()
 
     assert weights(5, seed) == weights(5, seed)
     assert weights(5, seed) != weights(6, seed)

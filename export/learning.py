@@ -1,0 +1,50 @@
+"""What a device can learn, by the name users type: each scope adds to the step graph and makes a learning graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import onnx
+
+from edgesnn.export.class_means import add_means, factory_means, means_graph, means_spec
+from edgesnn.export.class_means import trace_limit as means_trace_limit
+from edgesnn.export.fixed_point import Q15
+from edgesnn.export.learn import COUNT, learn_graph, learn_spec
+from edgesnn.export.learn import trace_limit as readout_trace_limit
+from edgesnn.export.lower import Lowered
+from edgesnn.export.trace import add_trace, trace_scale
+from edgesnn.quant import QuantReadout
+from edgesnn.runtime.model import LearnSpec
+
+SCOPES = ("means", "readout")
+
+
+@dataclass(frozen=True)
+class Learner:
+    """What the metadata says of the learner, and its learning graph for given metadata."""
+
+    spec: LearnSpec
+    graph: Callable[[dict[str, str]], onnx.ModelProto]
+
+
+def add_learner(
+    scope: str, lowered: Lowered, layer: QuantReadout, steps: int, learning_rate: float, seed: int
+) -> Learner:
+    """Add what the scope keeps at every step to the step graph.
+
+    Raises:
+        ExportError: the readout has no trace that fits, or what the scope needs is missing.
+    """
+    builder, readout = lowered.builder, lowered.readout
+    limit = {"means": means_trace_limit, "readout": readout_trace_limit}[scope](readout.spikes.shape[0])
+    scale = trace_scale(readout.spikes, readout.leak, lowered.steps if lowered.steps > 1 else steps, limit)
+    add_trace(builder, readout, scale)
+    if scope == "means":
+        factory = factory_means(layer, readout.spikes.unit * 2.0**-scale.bits, limit)
+        add_means(builder, readout, factory)
+        spec = means_spec(readout.leak / Q15)
+        return Learner(spec, lambda metadata: means_graph(readout, factory, spec, metadata))
+    builder.persistent(COUNT, "learner", "int32", (1,))
+    spec = learn_spec(readout, scale, learning_rate, seed)
+    return Learner(spec, lambda metadata: learn_graph(readout, scale, spec, metadata))
