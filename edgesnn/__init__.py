@@ -10,25 +10,28 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     import edgesnn.runs as runs
-    from edgesnn import data, errors, layers, models, neurons, rules
+    from edgesnn import cost, data, errors, layers, models, neurons, rules
     from edgesnn.evaluation import evaluate
-    from edgesnn.neurons import EMPF, LIF
+    from edgesnn.neurons import EMPF, IF, LIF
     from edgesnn.quant.quantize import quantize
     from edgesnn.training import fit
 
 _HOME = {
     "EMPF": "edgesnn.neurons",
+    "IF": "edgesnn.neurons",
     "LIF": "edgesnn.neurons",
     "evaluate": "edgesnn.evaluation",
     "fit": "edgesnn.training",
     "quantize": "edgesnn.quant",
 }
-_MODULES = ("data", "errors", "layers", "models", "neurons", "rules", "runs")
+_MODULES = ("cost", "data", "errors", "layers", "models", "neurons", "rules", "runs")
 
 __all__ = [
     "EMPF",
+    "IF",
     "LIF",
     "__version__",
+    "cost",
     "data",
     "errors",
     "evaluate",

@@ -127,9 +127,9 @@ class _Maker:
         inputs, *_ = checked_image(self.model, input_shape)
         channels = widths[0]
         kernel = {"kernel": 3} if self.stem == "small" else {"kernel": 7, "stride": 2}
-        layers = parts.conv_norm(0, inputs, channels, first=True, **kernel)
+        layers: Layers = {"conv0": parts.conv(inputs, channels, first=True, **kernel)}
         if self.block != "preactivation":
-            layers["neuron0"] = parts.neurons(channels)
+            layers |= {**parts.norm2d(0, channels), "neuron0": parts.neurons(channels)}
         if self.stem == "large":
             layers["pool0"] = nn.MaxPool2d(3, 2, 1)
         index = 0

@@ -104,7 +104,7 @@ def vgg_f(
     """
     parts = Parts(neuron, weights, norm)
     layers = _features("vgg_f", input_shape, _VGG_F, parts, dropout, pool, width)
-    outside = {name: layers.pop(name) for name in ("conv1", "norm1") if name in layers}
+    outside: Layers = {name: layers.pop(name) for name in ("conv1", "norm1") if name in layers}
     back = Conv2d(8 * width, width, 3, padding=1, bias=False)
     back.weight.data.zero_()
     enlarge = nn.Upsample(tuple(input_shape[1:]), mode="nearest")

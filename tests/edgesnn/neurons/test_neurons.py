@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from edgesnn import neurons
 from edgesnn.errors import ConfigError
-from edgesnn.neurons import EMPF, LIF, SURROGATES, empf_step, lif_step, parallel_empf_step
+from edgesnn.neurons import EMPF, IF, LIF, SURROGATES, empf_step, lif_step, parallel_empf_step
 
 VALUES = st.lists(st.floats(-8, 8, width=32), min_size=4, max_size=4)
 
@@ -35,14 +35,6 @@ def test_lif_fires_when_the_membrane_equals_the_threshold():
     s, v = lif_step(torch.tensor([1.0]), torch.zeros(1), lam=0.5, theta=1.0)
     assert s.item() == 1
     assert v.item() == 0
-
-
-def test_surrogates_are_equations_5_and_6():
-    distance = torch.tensor([-2.0, -1.0, -0.5, 0.0, 0.5, 0.9, 3.0])
-    assert SURROGATES["rectangle"](distance, 2.0).tolist() == [0, 0, 0.5, 0.5, 0.5, 0.5, 0]
-    torch.testing.assert_close(
-        SURROGATES["triangle"](distance, 2.0), torch.tensor([0, 0.25, 0.375, 0.5, 0.375, 0.275, 0])
-    )
 
 
 @pytest.mark.parametrize("surrogate", SURROGATES)
@@ -112,7 +104,105 @@ def test_parallel_neuron_has_no_membrane_and_no_leak():
     assert [name for name, _ in neuron.named_parameters()] == ["theta_raw"]
 
 
-@pytest.mark.parametrize("neuron", [EMPF(0.7, 2.0, steps=4), EMPF(parallel=True), LIF(0.9, 0.5, "rectangle")])
+@given(current=VALUES, v=VALUES, theta=st.floats(0.125, 4), alpha=st.floats(0.1, 1))
+def test_alpha_lowers_the_firing_point_alone(current, v, theta, alpha):
+    i, u = torch.tensor(current).double(), torch.tensor(v).double()
+    s, v_new = lif_step(i, u, 1.0, theta, alpha=alpha)
+    assert torch.equal(s, (u + i >= alpha * theta).double())
+    torch.testing.assert_close(v_new, u + i - theta * s)
+
+
+def test_if_counts_and_forgets_nothing():
+    neuron, v, fired = IF(theta=1.0), None, 0
+    for t in range(10):
+        s, v = neuron(torch.full((1, 1), 0.34), v, t)
+        fired += s.item()
+    assert fired == 3
+    assert v.item() == pytest.approx(10 * 0.34 - fired)
+
+
+@pytest.mark.parametrize("neuron", [IF(alpha=0.5), IF(), LIF(1.0, alpha=0.25)])
+def test_firing_rate_rounds_as_alpha_says(neuron):
+    """DSR eq. 18 and 21: N steps of a constant current I give floor(N I / theta + 1 - alpha) spikes."""
+    for drive in (0.111, 0.34, 0.77):
+        v, fired = None, 0
+        for t in range(8):
+            s, v = neuron(torch.full((1, 1), drive, dtype=torch.float64), v, t)
+            fired += s.item()
+        assert fired == int(8 * drive + 1 - neuron.alpha)
+
+
+def test_lif_trains_its_threshold():
+    neuron = LIF(theta=0.7, train_theta=True)
+    torch.testing.assert_close(neuron.theta_values(), torch.tensor([0.7]))
+    s, v = neuron(torch.tensor([[0.1, 0.9]]), torch.ones(1, 2), 0)
+    (s.sum() + v.sum()).backward()
+    assert neuron.theta_raw.grad.abs().item() > 0
+    with torch.no_grad():
+        neuron.theta_raw.sub_(50)
+    assert neuron.theta_values().item() > 0
+
+
+def test_a_given_width_replaces_theta_in_the_surrogate():
+    current = torch.tensor([[0.9, 1.4]], requires_grad=True)
+    LIF(theta=1.0, surrogate="rectangle", width=0.5)(current, None, 0)[0].sum().backward()
+    assert current.grad.tolist() == [[2, 0]]
+
+
+@pytest.mark.parametrize("steps", [None, 3])
+@pytest.mark.parametrize("shape", [(2, 5), (2, 5, 4, 3)])
+def test_per_channel_empf_is_one_neuron_a_channel(steps, shape):
+    neuron = EMPF(0.6, 1.2, steps=steps, per_channel=True).sized(5).double()
+    generator = torch.Generator().manual_seed(0)
+    for parameter in neuron.parameters():
+        parameter.data.add_(torch.randn(parameter.shape, generator=generator))
+    current, v = (torch.randn(shape, generator=generator, dtype=torch.float64) for _ in range(2))
+    s, v_new = neuron(current, v, 2)
+    lam, theta = neuron.lam_values(), neuron.theta_values()
+    assert lam.shape == theta.shape == ((steps or 1), 5)
+    for c in range(5):
+        expected = empf_step(current[:, c], v[:, c], lam[-1, c], theta[-1, c])
+        torch.testing.assert_close((s[:, c], v_new[:, c]), expected)
+
+
+def test_prototypes_are_copied_and_unsized_ones_have_one_value():
+    prototype = EMPF(per_channel=True)
+    assert prototype.theta_values().shape == (1, 1)
+    assert prototype.sized(4).theta_values().shape == (1, 4)
+    assert prototype.sized(4).config() == prototype.config()
+    shared = EMPF().sized(4)
+    assert shared.theta_values().shape == (1,)
+
+
+def test_temporal_gradient_is_constant_where_the_neuron_always_or_never_fires():
+    """Theorem 4.2: what a step passes back in time does not depend on the membrane: 0 where it fires, lam where not."""
+    v = torch.tensor([[0.3, 0.9, 0.1]], requires_grad=True)
+    lam, theta = torch.tensor(0.5), torch.tensor(1.0)
+    for current, factor in (([2.0, 5.0, 9.0], 0.0), ([-2.0, -5.0, 0.1], 0.5)):
+        (grad,) = torch.autograd.grad(empf_step(torch.tensor([current]), v, lam, theta)[1].sum(), v)
+        assert grad.tolist() == [[factor] * 3]
+
+
+@pytest.mark.parametrize("neuron", [LIF(theta=0.8), IF(alpha=0.5), EMPF(theta=0.6), EMPF(parallel=True)])
+def test_emission_variance_is_that_of_normal_currents(neuron):
+    current = torch.randn(1, 200_000, generator=torch.Generator().manual_seed(0))
+    spikes, _ = neuron(current, None, 0)
+    assert neuron.emission_variance() == pytest.approx(spikes.var().item(), rel=0.02)
+
+
+@pytest.mark.parametrize(
+    "neuron",
+    [
+        EMPF(0.7, 2.0, steps=4),
+        EMPF(parallel=True),
+        EMPF(per_channel=True),
+        LIF(0.9, 0.5, "rectangle"),
+        LIF(width=0.5, alpha=0.5, train_theta=True),
+        IF(0.5, "arctan", train_theta=True),
+        neurons.MembraneNormEMPF(0.7, 2.0, steps=3, w1=0.5, w2=0.5),
+        neurons.FoldedEMPF(steps=2),
+    ],
+)
 def test_config_rebuilds_the_neuron(neuron):
     again = neurons.build(neuron.config())
     assert type(again) is type(neuron)
@@ -131,6 +221,12 @@ def test_config_rebuilds_the_neuron(neuron):
         (lambda: LIF(lam=-0.1), "lam in"),
         (lambda: LIF(lam=float("nan")), "lam in"),
         (lambda: LIF(surrogate="step"), "rectangle"),
+        (lambda: LIF(width=0.0), "width > 0"),
+        (lambda: LIF(alpha=0.0), "alpha in"),
+        (lambda: IF(alpha=1.5), "IF: expected alpha in"),
+        (lambda: neurons.MembraneNormEMPF(steps=0), "steps >= 1"),
+        (lambda: neurons.MembraneNormEMPF().sized(3)(torch.zeros(2, 4), None, 0), "3 channels, got 4"),
+        (lambda: neurons.build({"kind": "if", "lam": 0.5}), "lam"),
         (lambda: neurons.build({"kind": "izhikevich"}), "izhikevich"),
         (lambda: neurons.build({"kind": "lif", "tau": 2}), "tau"),
     ],
