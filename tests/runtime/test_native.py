@@ -157,3 +157,29 @@ def test_source_that_does_not_compile(folder, tmp_path):
     with pytest.raises(BackendError, match=r"to compile rand, got: .*broken.*; correct the file or") as caught:
         runtime.open(tmp_path / "m", backend="native")
     assert "\n" not in str(caught.value)
+
+
+def test_many_steps_in_one_call_are_the_steps_one_by_one(folder, session):
+    frames, labels = random_stream(session.model, steps=60, seed=4)
+    resets = np.arange(60) % 17 == 16
+    with runtime.open(folder, backend="native") as other:
+        y = []
+        for frame, label, reset in zip(frames, labels, resets, strict=True):
+            if reset:
+                other.reset()
+            y.append(other.step(frame))
+            if label >= 0:
+                other.learn(int(label))
+        np.testing.assert_array_equal(session.run(frames, labels, resets), y)
+        assert session.snapshot() == other.snapshot()
+        np.testing.assert_array_equal(session.run(frames[:3]), [other.step(frame) for frame in frames[:3]])
+
+
+def test_many_steps_that_do_not_fit_are_one_line(session):
+    frames, labels = random_stream(session.model, steps=4, seed=4)
+    with pytest.raises(DataError, match=r"frames: expected int8 \[S, 13\], got int8 \[4, 12\]"):
+        session.run(frames[:, 1:])
+    with pytest.raises(DataError, match=r"labels and resets: expected \[4\] .* got \[3\] and \[4\]"):
+        session.run(frames, labels[1:])
+    with pytest.raises(BackendError, match="the label is not a class"):
+        session.run(frames, labels * 0 + 3)

@@ -258,6 +258,19 @@ def test_a_first_save_that_left_an_unreadable_slot_can_be_repeated(flash):
     assert nor.load() == (OK, payloads(4)[0].tobytes())
 
 
+def test_without_an_intact_slot_the_unreadable_one_is_written_again(flash):
+    """It would be the newest if it could be read again one day."""
+    nor = flash(Geometry(64, 2, 8, ecc=True))
+    for i in range(2):
+        nor.save(payloads(4)[i].tobytes())
+    nor.memory[33] ^= 1
+    nor.units[8] = UNREADABLE
+    assert nor.load() == (STORAGE_READ, bytes(24))
+    assert nor.save(payloads(4)[2].tobytes()) == OK
+    assert nor.memory[64:120].tobytes() == state.encode(MODEL, 1, payloads(4)[2].tobytes())
+    assert nor.load() == (OK, payloads(4)[2].tobytes())
+
+
 def test_more_unreadable_slots_than_a_cut_explains_are_kept(flash):
     nor = flash(Geometry(64, 3, 8, ecc=True))
     for i in range(3):
