@@ -1,7 +1,7 @@
 """The state file: two slots, a sequence number and checksums, so that a power cut never costs more than one save.
 
-The bytes are fixed in docs/architecture.md ("State file"); `esnn_save` and `esnn_load` in C read and write the same.
-In the flash of a device there may be more slots, further apart (docs/state.md); a dump of it is read as well.
+The bytes are fixed in docs/state.md; `esnn_save` and `esnn_load` in C read and write the same. In the flash of a device
+there are more slots, further apart; a dump of it is read as well.
 """
 
 from __future__ import annotations
