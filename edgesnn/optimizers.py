@@ -1,6 +1,6 @@
 """The optimizers that `fit` knows, by a JSON description: {"kind": "sgd", "momentum": 0.9, "weight_decay": 5e-4}."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -9,7 +9,7 @@ from torch import nn
 from edgesnn.errors import ConfigError
 
 ADAM: dict[str, Any] = {"kind": "adam"}
-_KINDS: dict[str, type[torch.optim.Optimizer]] = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}
+_KINDS: dict[str, Callable[..., torch.optim.Optimizer]] = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}
 
 
 def build(config: dict[str, Any], parameters: Iterable[nn.Parameter], lr: float) -> torch.optim.Optimizer:
@@ -21,4 +21,4 @@ def build(config: dict[str, Any], parameters: Iterable[nn.Parameter], lr: float)
     try:
         return _KINDS[kind](parameters, lr=lr, **arguments)
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"optimizer '{kind}': {error}; see torch.optim.{_KINDS[kind].__name__}") from None
+        raise ConfigError(f"optimizer '{kind}': {error}; see torch.optim") from None

@@ -29,9 +29,12 @@ def train(
     ] = None,
     model: Annotated[str | None, typer.Option(metavar="M", help="mlp or convnet, instead of CONFIG.")] = None,
     data: Annotated[
-        str | None, typer.Option(metavar="D", help="watch, mnist5k, fashion, digits or a labelled CSV file.")
+        str | None,
+        typer.Option(metavar="D", help="A data set's name, such as watch, a labelled CSV file, or a folder of events."),
     ] = None,
-    rule: Annotated[str | None, typer.Option(metavar="R", help="Learning rule: bptt, sltt, or sltt:K.")] = None,
+    rule: Annotated[
+        str | None, typer.Option(metavar="R", help="bptt, sltt, sltt:K, ottt, ottt:online, dsr, or ttlbp:K,N.")
+    ] = None,
     sizes: Annotated[str | None, typer.Option(metavar="N,N", help="Widths or channels of --model.")] = None,
     leak: Annotated[
         float | None,
@@ -144,7 +147,7 @@ def _settings(config: str | None, flags: dict[str, Any], folder: Path, resume: b
 
 
 def _from_flags(flags: dict[str, Any]) -> RunConfig:
-    from edgesnn import runs
+    from edgesnn import rules, runs
 
     missing = [flag for flag in ("--model", "--data", "--rule") if flag not in flags]
     if missing:
@@ -156,14 +159,13 @@ def _from_flags(flags: dict[str, Any]) -> RunConfig:
     if model not in SIZES:
         raise ConfigError(f"--model: expected one of {', '.join(SIZES)}, got {model!r}; choose one of them")
     sizes = _numbers("--sizes", flags.get("--sizes", SIZES[model]))
-    kind, _, steps = flags["--rule"].partition(":")
     stream = {key: flags[flag] for key, flag in STREAM_FLAGS.items() if flag in flags}
     return runs.validated(
         {
             "data": flags["--data"],
             "stream": stream or None,
             "model": {"kind": model, "sizes": sizes, "leak": flags.get("--leak")},
-            "rule": {"kind": kind} | ({"k": _numbers("--rule", steps)[0]} if steps else {}),
+            "rule": rules.parse(flags["--rule"]),
         },
         "train",
     )

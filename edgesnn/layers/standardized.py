@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from edgesnn.layers.binary import binarize
+from edgesnn.layers.window import once
 
 _EPS = 1e-4  # as in the pseudocode of Brock et al.
 
@@ -19,9 +20,14 @@ def standardize(weight: Tensor, gamma: float, gain: Tensor) -> Tensor:
     gain: [O, 1, ...], trained. With gamma = 1/sqrt(Var(input)) the output of an untrained layer has variance 1.
     """
     dims = tuple(range(1, weight.dim()))
-    variance, mean = torch.var_mean(weight, dim=dims, correction=0, keepdim=True)
-    inputs = weight[0].numel()
-    return gain * gamma * (weight - mean) / torch.sqrt(variance * inputs + _EPS)
+    centred = weight - weight.mean(dims, keepdim=True)
+    scale = gain * gamma / torch.sqrt(centred.square().sum(dims, keepdim=True) + _EPS)  # the sum is N * std^2
+    return scale * centred
+
+
+def _synapses(weight: Tensor, gamma: float, gain: Tensor, binary: bool) -> Tensor:
+    standardized = standardize(weight, gamma, gain)
+    return binarize(standardized) if binary else standardized
 
 
 class StandardizedLinear(nn.Linear):
@@ -33,8 +39,11 @@ class StandardizedLinear(nn.Linear):
         self.gain = nn.Parameter(torch.ones(self.out_features, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        weight = standardize(self.weight, self.gamma, self.gain)
-        return nn.functional.linear(x, binarize(weight) if self.binary else weight, self.bias)
+        return nn.functional.linear(x, once(self, self.synapses), self.bias)
+
+    def synapses(self) -> Tensor:
+        """The weights that the input meets."""
+        return _synapses(self.weight, self.gamma, self.gain, self.binary)
 
 
 class StandardizedConv2d(nn.Conv2d):
@@ -46,5 +55,8 @@ class StandardizedConv2d(nn.Conv2d):
         self.gain = nn.Parameter(torch.ones(self.out_channels, 1, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        weight = standardize(self.weight, self.gamma, self.gain)
-        return self._conv_forward(x, binarize(weight) if self.binary else weight, self.bias)
+        return self._conv_forward(x, once(self, self.synapses), self.bias)
+
+    def synapses(self) -> Tensor:
+        """The weights that the input meets."""
+        return _synapses(self.weight, self.gamma, self.gain, self.binary)

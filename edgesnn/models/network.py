@@ -35,13 +35,14 @@ class Network(Chain):
         """One time step: x [N, *input_shape] (or any shape with as many values) and the state ({}: zero) -> logits
         [N, K] and the new state.
         """
-        return super().step(self._shaped(x, lead=1), state, t)
+        return super().step(self.shaped(x), state, t)
 
     def forward(self, x: Tensor) -> Tensor:
         """x [T, N, *input_shape] -> logits [T, N, K], from the zero state; see `Chain.forward`."""
-        return super().forward(self._shaped(x, lead=2))
+        return super().forward(self.shaped(x, lead=2))
 
-    def _shaped(self, x: Tensor, lead: int) -> Tensor:
+    def shaped(self, x: Tensor, lead: int = 1) -> Tensor:
+        """x with its samples, after the `lead` leading dimensions, in the network's input shape; else ConfigError."""
         if math.prod(x.shape[lead:]) != math.prod(self.input_shape):
             raise ConfigError(
                 f"network input: expected samples of shape {self.input_shape}, got {tuple(x.shape[lead:])}; "

@@ -8,20 +8,49 @@ from typing import Any
 from edgesnn.errors import ConfigError
 from edgesnn.rules.base import Rule, Update
 from edgesnn.rules.bptt import BPTT
+from edgesnn.rules.dsr import DSR
 from edgesnn.rules.ottt import OTTT
 from edgesnn.rules.sltt import SLTT
+from edgesnn.rules.ttlbp import TTLBP
 
-__all__ = ["BPTT", "OTTT", "SLTT", "Rule", "Update", "build"]
+__all__ = ["BPTT", "DSR", "OTTT", "SLTT", "TTLBP", "Rule", "Update", "build", "parse"]
+
+_KINDS: dict[str, type[Rule]] = {"bptt": BPTT, "dsr": DSR, "ottt": OTTT, "sltt": SLTT, "ttlbp": TTLBP}
+#: What may follow the kind in `parse`, in this order.
+_ARGUMENTS = {"bptt": (), "dsr": (), "ottt": ("update",), "sltt": ("k",), "ttlbp": ("k", "n", "classifiers")}
+_NUMBERS = ("k", "n")
 
 
 def build(config: dict[str, Any]) -> Rule:
-    """The rule that `Rule.config()` described: {"kind": "sltt", "k": 4} or {"kind": "bptt"}."""
+    """The rule that `Rule.config()` described, such as {"kind": "sltt", "k": 4}."""
     arguments = dict(config)
     kind = arguments.pop("kind", None)
-    kinds: dict[str, type[Rule]] = {"bptt": BPTT, "ottt": OTTT, "sltt": SLTT}
-    if kind not in kinds:
-        raise ConfigError(f"rule: expected one of {', '.join(sorted(kinds))}, got {kind!r}; choose one, such as sltt:4")
+    _check_kind(kind)
     try:
-        return kinds[kind](**arguments)
+        return _KINDS[kind](**arguments)
     except TypeError as error:
         raise ConfigError(f"rule '{kind}': {error}") from None
+
+
+def parse(text: str) -> dict[str, Any]:
+    """The description of a rule from one word: "bptt", "sltt:4", "ottt:online", "dsr", "ttlbp:5,1,random"."""
+    kind, colon, rest = text.partition(":")
+    _check_kind(kind)
+    given, names = rest.split(",") if colon else [], _ARGUMENTS[kind]
+    if len(given) > len(names):
+        expected = f"{kind}:{','.join(names)}" if names else kind
+        raise ConfigError(f"rule: expected {expected}, got {text!r}; leave out what follows")
+    config: dict[str, Any] = {"kind": kind}
+    for name, value in zip(names, given, strict=False):
+        if name in _NUMBERS and not (value.isdecimal() and int(value)):
+            raise ConfigError(f"rule '{kind}': expected {name} to be a whole number above 0, got {value!r}")
+        config[name] = int(value) if name in _NUMBERS else value
+    build(config)
+    return config
+
+
+def _check_kind(kind: Any) -> None:
+    if kind not in _KINDS:
+        raise ConfigError(
+            f"rule: expected one of {', '.join(sorted(_KINDS))}, got {kind!r}; choose one, such as sltt:4"
+        )

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn.functional import cross_entropy, linear
@@ -118,6 +118,7 @@ def test_is_autograd_through_the_membranes_own_leak():
     assert_same(got, (total.item(), want))
 
 
+@settings(max_examples=30)
 @given(
     widths=st.lists(st.integers(1, 6), min_size=1, max_size=3),
     steps=st.integers(1, 6),

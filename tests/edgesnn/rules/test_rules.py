@@ -213,6 +213,39 @@ def test_config_rebuilds_the_rule():
         assert rules.build(rule.config()).config() == rule.config()
 
 
+@pytest.mark.parametrize(
+    ("text", "config"),
+    [
+        ("bptt", {"kind": "bptt"}),
+        ("sltt", {"kind": "sltt"}),
+        ("sltt:4", {"kind": "sltt", "k": 4}),
+        ("ottt:online", {"kind": "ottt", "update": "online"}),
+        ("dsr", {"kind": "dsr"}),
+        ("ttlbp:5,1", {"kind": "ttlbp", "k": 5, "n": 1}),
+        ("ttlbp:5,1,random", {"kind": "ttlbp", "k": 5, "n": 1, "classifiers": "random"}),
+    ],
+)
+def test_rules_have_short_names(text, config):
+    assert rules.parse(text) == config
+    assert rules.build(config).config().items() >= config.items()
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("hebb", "one of bptt, dsr, ottt, sltt, ttlbp, got 'hebb'"),
+        ("sltt:x", "k to be a whole number above 0, got 'x'"),
+        ("sltt:", "k to be a whole number above 0, got ''"),
+        ("dsr:2", "expected dsr, got 'dsr:2'"),
+        ("ttlbp:5,1,random,2", "expected ttlbp:k,n,classifiers, got"),
+        ("ottt:often", "one of accumulate, online, got 'often'"),
+    ],
+)
+def test_a_wrong_short_name_is_one_line(text, error):
+    with pytest.raises(ConfigError, match=error):
+        rules.parse(text)
+
+
 def test_bad_arguments_are_one_line():
     net, (x, y) = network("empf"), batch()
     with pytest.raises(ConfigError, match="k >= 1"):

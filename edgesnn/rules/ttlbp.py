@@ -1,0 +1,130 @@
+"""Temporally truncated local back-propagation through time (Guo et al., Frontiers in Neuroscience 2023)."""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from edgesnn.errors import ConfigError, TrainingError
+from edgesnn.layers.window import WindowWeights
+from edgesnn.models import Network
+from edgesnn.models.blocks import Chain
+from edgesnn.models.network import State, is_neuron
+from edgesnn.neurons import Neuron
+from edgesnn.rules.base import Rule, detached
+from edgesnn.rules.loss import check_mse, step_loss
+
+CLASSIFIERS = ("trained", "random")
+
+
+class TTLBP(Rule):
+    """BPTT within intervals of k time steps and blocks of n layers (Algorithm 1); nothing flows from one to another.
+
+    Every block but the last has a linear classifier of its own, with weights that are `trained` or stay `random`; that
+    of the last is the readout. The loss of a block is l(o, y) / T summed over the interval (`step_loss`), so that one
+    block and k = T is BPTT, and k = 1 is SLTT. `learn` updates after every interval, as Algorithm 1 does; `backward`
+    sums them. k or n None: all steps, one block.
+
+    A layer is a synapse with all that follows it up to the next, a residual block counts as one. The paper's
+    classifiers fire and have the squared error of their rates (eq. 3); here they are like the readout.
+    """
+
+    updates_within_window = True
+
+    def __init__(
+        self,
+        k: int | None = None,
+        n: int | None = None,
+        classifiers: str = "trained",
+        mse: float = 0.0,
+        seed: int = 0,
+    ) -> None:
+        for name, value in (("k", k), ("n", n)):
+            if value is not None and value < 1:
+                raise ConfigError(f"TTLBP: expected {name} >= 1 or None, got {value}")
+        if classifiers not in CLASSIFIERS:
+            raise ConfigError(f"TTLBP classifiers: expected one of {', '.join(CLASSIFIERS)}, got {classifiers!r}")
+        check_mse("TTLBP", mse)
+        self.k, self.n, self.classifiers, self.mse, self.seed = k, n, classifiers, mse, seed
+        self._prepared: tuple[Network, nn.ModuleList] | None = None
+
+    def parts(self, net: Network, x: Tensor, y: Tensor, generator: torch.Generator) -> Iterator[float]:  # noqa: ARG002
+        steps, k = x.shape[0], self.k or x.shape[0]
+        if k > steps:
+            raise TrainingError(
+                f"TTLBP: cannot cut k={k} steps from a window of {steps}; use a smaller k or more steps"
+            )
+        chains, classifiers = blocks(net, self.n), self._classifiers(net)
+        state: State = {}
+        for start in range(0, steps, k):
+            state, loss, weights = detached(state), x.new_zeros(()), WindowWeights()
+            for t in range(start, min(start + k, steps)):
+                h, new = net.shaped(x[t]), State()
+                with weights:
+                    for i, chain in enumerate(chains):
+                        h, inner = chain.step(h, state, t)
+                        new |= inner
+                        if i < len(classifiers):
+                            loss = loss + step_loss(classifiers[i](h.flatten(1)), y, self.mse)
+                            h = h.detach()
+                loss, state = loss + step_loss(h, y, self.mse), new
+            loss = loss / steps
+            loss.backward()
+            weights.backward()
+            yield loss.item()
+
+    def prepare(self, net: Network) -> nn.ModuleList:
+        """The local classifiers, one for each block but the last: features of the block -> classes."""
+        chains = blocks(net, self.n)[:-1]
+        like = next(net.parameters())
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            made = nn.ModuleList(nn.Linear(size, net.classes) for size in _features(net, chains))
+        made = made.to(like.device, like.dtype).requires_grad_(self.classifiers == "trained")
+        self._prepared = (net, made)
+        return made
+
+    def _classifiers(self, net: Network) -> nn.ModuleList:
+        if self._prepared is None or self._prepared[0] is not net:
+            return self.prepare(net)
+        return self._prepared[1]
+
+    def config(self) -> dict[str, Any]:
+        return {
+            "kind": "ttlbp",
+            "k": self.k,
+            "n": self.n,
+            "classifiers": self.classifiers,
+            "mse": self.mse,
+            "seed": self.seed,
+        }
+
+
+def blocks(net: Network, n: int | None) -> list[Chain]:
+    """The network cut behind every n-th layer that fires; the readout belongs to the last block."""
+    cuts, fired = [], False
+    for index, (name, layer) in enumerate(net.layers.items()):
+        if fired and any(isinstance(module, nn.Linear | nn.Conv2d) for module in layer.modules()):
+            cuts.append(index)
+            fired = False
+        fired |= is_neuron(name) or any(isinstance(module, Neuron) for module in layer.modules())
+    hidden = cuts[:-1]  # the last one is before the readout
+    ends = hidden[n - 1 :: n] if n is not None else []
+    items = list(net.layers.items())
+    return [Chain(dict(items[a:b])) for a, b in zip([0, *ends], [*ends, None], strict=True)]
+
+
+@torch.no_grad()
+def _features(net: Network, chains: list[Chain]) -> list[int]:
+    """How many values leave each block."""
+    training = net.training
+    net.eval()
+    h = torch.zeros(1, *net.input_shape, device=next(net.parameters()).device, dtype=next(net.parameters()).dtype)
+    sizes = []
+    for chain in chains:
+        h, _ = chain.step(h, {}, 0)
+        sizes.append(math.prod(h.shape[1:]))
+    net.train(training)
+    return sizes
