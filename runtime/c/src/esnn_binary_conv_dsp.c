@@ -8,7 +8,7 @@
  */
 #include "esnn_dsp.h"
 
-#if ESNN_DSP
+#if ESNN_DSP && !ESNN_MVE
 
 enum { PIXELS = 4 };
 

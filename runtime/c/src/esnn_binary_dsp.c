@@ -11,7 +11,7 @@
  */
 #include "esnn_dsp.h"
 
-#if ESNN_DSP
+#if ESNN_DSP && !ESNN_MVE
 
 /* x (32,) -> a block of b; returns their sum. */
 static ESNN_NOINLINE uint32_t interleave(const uint8_t *x, uint32_t z, uint32_t *block) {

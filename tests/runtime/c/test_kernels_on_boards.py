@@ -115,6 +115,24 @@ def test_conv2d(call: Call, binary: bool) -> None:
         assert not got[expected.size :].any()
 
 
+def test_binary_conv2d_of_many_channels(call: Call) -> None:
+    """Rows of weights of more than one vector or word, and every kind of border."""
+    rng = np.random.default_rng(10)
+    for _ in range(30):
+        channels, height, width, outputs = map(int, rng.integers((14, 1, 2, 1), (60, 5, 13, 6)))
+        pads = rng.integers(0, 2, 4)
+        pads[:2] = np.maximum(pads[:2], [3 - height - pads[2], 3 - width - pads[3]])
+        rows, columns = height + pads[0] + pads[2] - 2, width + pads[1] + pads[3] - 2
+        window = (channels, height, width, outputs, rows, columns, 3, 3, 1, 1, pads[0], pads[1])
+        dtype = rng.choice([np.uint8, np.int8])
+        x = extreme(rng, dtype, window[:3])
+        w, stored = weights(rng, (outputs, channels, 3, 3), binary=True)
+        got = call(BINARY_CONV2D, x, stored, tuple(map(int, window)), skip=tuple(map(int, rng.integers(0, 4, 2))))
+        expected = golden.conv2d(x, w, (1, 1), tuple(map(int, pads))).ravel()
+        np.testing.assert_array_equal(got[: expected.size], expected, f"{window} {pads} {dtype}")
+        assert not got[expected.size :].any()
+
+
 def elements(n: int, outputs: int = 1) -> tuple[int, ...]:
     return (n, 1, 1, outputs, *[1] * 8)
 
