@@ -8,7 +8,6 @@ import sys
 from collections.abc import Generator, Iterator
 from typing import Protocol
 
-from edgesnn.errors import ConfigError
 from edgesnn.runtime.framing import frame_rows, row_channels
 from edgesnn.runtime.model import Model
 from edgesnn.runtime.sources.csv_items import csv_file_rows, csv_rows
@@ -19,6 +18,8 @@ from edgesnn.runtime.sources.serial_port import SCHEME, SerialPort, SerialSpec
 
 #: A serial line that says nothing for so long has stopped: other pauses are the jitter of a bus and its driver.
 SILENCE_SECONDS = 1.0
+#: Rows that may wait for a model without a sample rate.
+QUEUE_ROWS = 256
 
 
 class Source(Protocol):
@@ -36,7 +37,7 @@ def open_source(name: str, model: Model) -> Source:
     queue, then the oldest are dropped (`LiveQueue`).
 
     Raises:
-        ConfigError: a name of a serial port that cannot be read, or a model without a rate for its queue.
+        ConfigError: a name of a serial port that cannot be read.
         DataError: the port cannot be opened. A file is opened at its first row.
     """
     if name.startswith(f"{SCHEME}:"):
@@ -53,18 +54,13 @@ def _standard_input(model: Model) -> Generator[Item, None, None]:
 
 
 def _open_serial(spec: SerialSpec, model: Model) -> LiveQueue:
-    if not model.rate_hz:
-        raise ConfigError(
-            f"--source: expected a model with a sample rate for a live source, got {model.name} without; "
-            "train it with a rate, or send a file"
-        )
     length, _ = frame_rows(model)
     parser = LineParser(model, spec.columns, f"{SCHEME}:{spec.port}")
     port = SerialPort(spec)
     return LiveQueue(
         parser.items(lines_of(port.chunks())),
-        capacity=max(math.ceil(spec.queue * model.rate_hz), 4 * length),
+        capacity=max(math.ceil(spec.queue * model.rate_hz) or QUEUE_ROWS, 4 * length),
         rate_hz=model.rate_hz,
-        silence=max(SILENCE_SECONDS, 2 * length / model.rate_hz),
+        silence=SILENCE_SECONDS,
         close=port.close,
     )

@@ -38,9 +38,10 @@ def lines_of(chunks: Iterable[bytes]) -> Iterator[bytes | None]:
 class LineParser:
     """Turns lines into items.
 
-    A line that names columns sets what the columns are, at any time, for a device that starts anew says it again. Until
-    then they are `columns`. The first line is dropped unless it names columns: we may have come in its middle. A line
-    that is neither a row nor a header is garbage; it is dropped and counted as one lost row.
+    A line that names columns sets what the columns are, at any time, for a device that starts anew says it again; where
+    the model names no channels, any text might be that, so it counts before the first row alone, or as a repetition.
+    Until then they are `columns`. The first line is dropped unless it names columns: we may have come in its middle. A
+    line that is neither a row nor a header is garbage; it is dropped and counted as one lost row.
 
     Args:
         model: whose channels and classes to expect.
@@ -55,7 +56,8 @@ class LineParser:
         self._classes, self._names, self._place = model.classes, model.channels, place
         self._count = row_channels(model)
         given = columns or self._names or [f"channel {at}" for at in range(self._count)]
-        self._columns = self._checked(given)
+        self._header = list(given)
+        self._columns = self._checked(self._header)
         self._garbage = 0  # lines not told so far
         self._hopeless: int | None = 0  # lines before the first row; None once there was one
         self._first = True
@@ -93,10 +95,16 @@ class LineParser:
             return None
 
     def _is_header(self, text: str) -> bool:
+        header = text.split(",")
+        if header == self._header:
+            return True
+        if not self._names and self._hopeless is None:
+            return False
         try:
-            self._columns = self._checked(text.split(","))
+            self._columns = self._checked(header)
         except DataError:
             return False
+        self._header = header
         return True
 
     def _checked(self, header: Sequence[str]) -> Columns:

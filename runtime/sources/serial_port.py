@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from threading import Event
+from threading import Event, Lock
 from typing import Self
 from urllib.parse import parse_qsl, urlsplit
 
@@ -73,6 +73,7 @@ class SerialPort:
         self._spec = spec
         self._errors = (OSError, serial.SerialException)
         self._stop = Event()
+        self._reading = Lock()  # pyserial fails in ways of its own where a port is closed under a read
         try:
             self._port = serial.Serial(spec.port, spec.baud, timeout=_POLL_SECONDS, exclusive=True)
         except (*self._errors, ValueError) as error:
@@ -87,19 +88,22 @@ class SerialPort:
         Raises:
             DataError: the port went away.
         """
-        while not self._stop.is_set():
-            try:
-                chunk = self._port.read(max(1, self._port.in_waiting))
-            except self._errors as error:
+        while True:
+            with self._reading:
                 if self._stop.is_set():
                     return
-                raise DataError(
-                    f"{SCHEME}:{self._spec.port}: expected a port that stays, got: {error}; plug it in and start again"
-                ) from None
+                try:
+                    chunk = self._port.read(max(1, self._port.in_waiting))
+                except self._errors as error:
+                    raise DataError(
+                        f"{SCHEME}:{self._spec.port}: expected a port that stays, got: {error}; "
+                        "plug it in and start again"
+                    ) from None
             if chunk:
                 yield chunk
 
     def close(self) -> None:
         """Release the port; a read that waits ends within a moment."""
         self._stop.set()
-        self._port.close()
+        with self._reading:
+            self._port.close()

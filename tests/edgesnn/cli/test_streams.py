@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
+import select
 import signal
 import subprocess
 import sys
@@ -9,7 +13,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from random_models import RandomModel, Shape
 
@@ -187,3 +193,126 @@ def test_the_users_data_given_as_a_state_is_refused_before_the_first_row(model: 
     assert b"not a state file" in text
     assert b"delete" not in text
     assert path.read_bytes() == HEADER + 3 * ROW
+
+
+@contextmanager
+def serial_line() -> Iterator[tuple[int, str]]:
+    """A pseudo-terminal: the end of the device, and the port at the other end as a source."""
+    device, port = os.openpty()
+    name = os.ttyname(port)
+    os.close(port)  # a port that nobody has open hangs up, which shows when somebody opens it
+    try:
+        yield device, f"serial:{name}"
+    finally:
+        os.close(device)
+
+
+def wait_until_opened(device: int) -> None:
+    poll = select.poll()
+    poll.register(device, 0)
+    deadline = time.monotonic() + 30
+    while poll.poll(0):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    time.sleep(0.3)  # opening ends with dropping what came before
+
+
+def next_line(process: Process) -> dict[str, Any]:
+    assert process.stdout is not None
+    fields: dict[str, Any] = json.loads(process.stdout.readline())
+    return fields
+
+
+def test_a_serial_port_is_read_past_garbage_until_a_signal(model: Model, tmp_path: Path) -> None:
+    path = tmp_path / "user.state"
+    with serial_line() as (device, port), piped(*command("adapt", model, "--source", port, "--state", path)) as process:
+        wait_until_opened(device)
+        os.write(device, HEADER + ROW)
+        assert next_line(process)["step"] == 0
+        os.write(device, b"\xff\x00,,half a l\n0.5,-1.5\n" + ROW)
+        event = next_line(process)
+        assert (event["event"], event["rows"]) == ("garbage", 2)
+        assert next_line(process)["step"] == 1
+        process.send_signal(signal.SIGTERM)  # while it waits for the line
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == 143
+    assert re.fullmatch(
+        rb"edgesnn: 2 rows, 2 decisions, accuracy [01.50]+ of 2 labelled, 2 learning steps; 2 lines of garbage\n",
+        errors,
+    )
+    assert learned(model, path) == 2
+
+
+def test_a_port_that_goes_away_is_one_line_after_what_it_said(model: Model, tmp_path: Path) -> None:
+    path = tmp_path / "user.state"
+    with serial_line() as (device, port):
+        process = subprocess.Popen(
+            command("adapt", model, "--source", port, "--state", path), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        wait_until_opened(device)
+        os.write(device, HEADER + 3 * ROW)
+        for step in range(3):
+            assert next_line(process)["step"] == step
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 2
+    assert errors.count(b"\n") == 1
+    assert b"expected a port that stays" in errors
+    assert learned(model, path) == 3
+
+
+def test_a_slow_reader_of_a_serial_port_costs_rows_that_are_counted(model: Model) -> None:
+    rows = 3000
+    with serial_line() as (device, port), piped(*command("run", model, "--source", f"{port}?queue=1")) as process:
+        wait_until_opened(device)
+        os.write(device, HEADER)
+        for _ in range(rows // 100):  # nobody takes the decisions: the pipe fills, then the queue
+            os.write(device, 100 * ROW)
+            time.sleep(0.005)
+        time.sleep(1)
+        lines = []
+        while not lines or sum(line.get("rows", 1) for line in lines) < rows:
+            lines.append(next_line(process))
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=30)
+    dropped = [line for line in lines if line.get("event") == "dropped"]
+    assert dropped
+    total = dropped[-1]["total"]
+    assert total == sum(line["rows"] for line in dropped)
+    assert sum("decision" in line for line in lines) == rows - total
+    assert f"{total:,} rows dropped".encode() in errors
+
+
+def test_after_a_kill_the_rest_of_the_stream_gives_the_state_of_one_run(model: Model, tmp_path: Path) -> None:
+    rows = [b"%.2f,%.2f,%.2f,%d\n" % (*np.sin([at, 2 * at, 3 * at]), at % 3) for at in range(30)]
+    whole, broken = tmp_path / "whole.state", tmp_path / "broken.state"
+    (tmp_path / "all.csv").write_bytes(HEADER + b"".join(rows))
+    source = ("--source", tmp_path / "all.csv")
+    subprocess.run(command("adapt", model, "--state", whole, *source), check=True, capture_output=True)
+    with serial_line() as (device, port):
+        line = command("adapt", model, "--source", port, "--state", broken, "--save-every", 10)
+        with piped(*line) as process:
+            wait_until_opened(device)
+            os.write(device, HEADER + b"".join(rows[:25]))
+            for _ in range(25):
+                next_line(process)
+            process.kill()
+    saved = learned(model, broken)
+    assert saved == 20
+    (tmp_path / "rest.csv").write_bytes(HEADER + b"".join(rows[saved:]))
+    rest = ("--source", tmp_path / "rest.csv")
+    subprocess.run(command("adapt", model, "--state", broken, *rest), check=True, capture_output=True)
+    payloads = [state.load(path, model.model_id, model.snapshot_bytes).payload for path in (whole, broken)]
+    assert payloads[0] == payloads[1]
+
+
+def test_the_live_view_is_drawn_where_it_is_asked_for(model: Model, tmp_path: Path) -> None:
+    (tmp_path / "s.csv").write_bytes(HEADER + 5 * ROW)
+    flags = ("--source", tmp_path / "s.csv")
+    quiet, drawn = (
+        subprocess.run(command("run", model, *flags, *more), capture_output=True, text=True)
+        for more in ((), ("--live",))
+    )
+    assert quiet.stderr == ""
+    assert quiet.stdout == drawn.stdout
+    assert "margin" in drawn.stderr
+    assert "5 rows" in drawn.stderr
