@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import itertools
-import os
-import stat
 import struct
 import subprocess
 import sys
 import zlib
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgesnn.bench.disk import Disk, PowerCutError
 from edgesnn.errors import StateError
 from edgesnn.runtime import state
 
@@ -25,70 +22,6 @@ MODEL, OTHER = 0x0123456789ABCDEF, 0x0123456789ABCDEE
 PAYLOADS = [bytes(range(start, start + 24)) for start in (1, 101, 201)]
 HEADER = 32
 SLOT = HEADER + len(PAYLOADS[0])
-
-
-class PowerCutError(Exception):
-    """Not an OSError, so that nothing can mistake it for a full disk."""
-
-
-class Disk:
-    """Files opened while it is in force take `power` bytes of writing, or changes of size, and then the power is gone.
-
-    `events` is what reached the disk: ("write", offset, bytes), ("size", bytes), ("sync",), ("sync folder",).
-    """
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, power: int | None = None) -> None:
-        self.power = power
-        self.events: list[tuple[Any, ...]] = []
-        opened = Path.open
-
-        def open_on_disk(path: Path, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
-            if mode in ("r", "rb"):
-                return opened(path, mode, *args, **kwargs)
-            return _File(self, opened(path, mode, buffering=0))
-
-        monkeypatch.setattr(Path, "open", open_on_disk)
-        monkeypatch.setattr(os, "fsync", self.sync)
-
-    def sync(self, descriptor: int) -> None:
-        folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
-        self.events.append(("sync folder",) if folder else ("sync",))
-
-    def take(self, wanted: int) -> int:
-        given = wanted if self.power is None else min(wanted, self.power)
-        if self.power is not None:
-            self.power -= given
-        return given
-
-
-class _File:
-    def __init__(self, disk: Disk, raw: Any) -> None:
-        self.disk, self.raw = disk, raw
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.raw.close()
-
-    def write(self, data: bytes) -> int:
-        given = self.disk.take(len(data))
-        self.disk.events.append(("write", self.raw.tell(), data[:given]))
-        self.raw.write(data[:given])
-        if given < len(data):
-            raise PowerCutError
-        return given
-
-    def truncate(self, size: int) -> None:
-        if not self.disk.take(1):
-            raise PowerCutError
-        self.disk.events.append(("size", size))
-        self.raw.truncate(size)
-
-    def __getattr__(self, name: str) -> Any:  # seek, flush, fileno, ...
-        return getattr(self.raw, name)
 
 
 def load(path: Path, model: int = MODEL) -> bytes:
@@ -100,7 +33,7 @@ def notice(path: Path) -> str | None:
 
 
 def slot_by_hand(model: int, sequence: int, payload: bytes) -> bytes:
-    """docs/architecture.md, "State file", once more."""
+    """docs/state.md, "The bytes", once more."""
     head = struct.pack("<IIQIII", 0x4E4E5345, 1, model, sequence, len(payload), zlib.crc32(payload))
     return head + struct.pack("<I", zlib.crc32(head)) + payload
 
@@ -127,11 +60,11 @@ def test_slots_take_turns_and_the_bytes_are_those_of_the_document(tmp_path):
         assert load(path) == payload
 
 
-def test_the_payload_is_on_the_disk_before_its_header(tmp_path, monkeypatch):
+def test_the_payload_is_on_the_disk_before_its_header(tmp_path):
     path = tmp_path / "user.state"
     saved(path, 1)
-    disk = Disk(monkeypatch)
-    state.save(path, MODEL, PAYLOADS[1])
+    with Disk() as disk:
+        state.save(path, MODEL, PAYLOADS[1])
     slot = slot_by_hand(MODEL, 2, PAYLOADS[1])
     assert disk.events == [
         ("write", SLOT + HEADER, slot[HEADER:]),
@@ -141,18 +74,17 @@ def test_the_payload_is_on_the_disk_before_its_header(tmp_path, monkeypatch):
     ]
 
 
-def test_the_name_of_a_new_file_is_on_the_disk_before_its_first_state(tmp_path, monkeypatch):
+def test_the_name_of_a_new_file_is_on_the_disk_before_its_first_state(tmp_path):
     for path in (tmp_path / "missing.state", tmp_path / "empty.state"):
         if path.name == "empty.state":
             path.touch()
-        with monkeypatch.context() as patch:
-            disk = Disk(patch)
+        with Disk() as disk:
             state.save(path, MODEL, PAYLOADS[0])
         assert [event[0] for event in disk.events] == ["size", "sync folder", "write", "sync", "write", "sync"]
 
 
 @pytest.mark.parametrize("states", [0, 1, 2])
-def test_a_cut_at_every_byte_leaves_the_older_state(tmp_path, monkeypatch, states):
+def test_a_cut_at_every_byte_leaves_the_older_state(tmp_path, states):
     path = tmp_path / "user.state"
     before = saved(path, states)
     older = PAYLOADS[states - 1] if states else None
@@ -161,13 +93,9 @@ def test_a_cut_at_every_byte_leaves_the_older_state(tmp_path, monkeypatch, state
         path.unlink(missing_ok=True)
         if before:
             path.write_bytes(before)
-        with monkeypatch.context() as patch:
-            Disk(patch, power)
-            try:
-                state.save(path, MODEL, newer)
-                break
-            except PowerCutError:
-                pass
+        with suppress(PowerCutError), Disk(power):
+            state.save(path, MODEL, newer)
+            break
         if older is None:
             with pytest.raises(state.NoStateError) as error:
                 load(path)
@@ -186,13 +114,9 @@ def test_any_row_of_saves_and_cuts_keeps_the_last_whole_state(tmp_path_factory, 
     last = None
     for value, power in saves:
         payload = bytes([value]) * len(PAYLOADS[0])
-        with pytest.MonkeyPatch.context() as patch:
-            Disk(patch, power)
-            try:
-                state.save(path, MODEL, payload)
-                last = payload
-            except PowerCutError:
-                pass
+        with suppress(PowerCutError), Disk(power):
+            state.save(path, MODEL, payload)
+            last = payload
         if last is not None:
             assert load(path) == last
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 
+from edgesnn.bench.disk import Disk, PowerCutError
 from edgesnn.bench.registry import Measured, benchmark
 from edgesnn.errors import StateError
 from edgesnn.runtime import state
@@ -118,8 +117,14 @@ def _file(model_id: int, states: Array, path: Path, thin: int) -> dict[str, Any]
     for newer in payloads:
         for power in range(0, state.HEADER_BYTES + len(newer) + 1, thin):  # one more than a slot: the first save's size
             path.unlink(missing_ok=True) if before is None else path.write_bytes(before)
-            with _power(power) as cut, suppress(StateError):  # what is refused is counted below
-                state.save(path, model_id, newer)
+            cut = False
+            try:
+                with Disk(power):
+                    state.save(path, model_id, newer)
+            except PowerCutError:
+                cut = True
+            except StateError:
+                pass  # after a save that went wrong, and was counted
             if cut:
                 counts["cuts"] += 1
                 found = _load(path, model_id, len(newer))
@@ -140,56 +145,3 @@ def _load(path: Path, model_id: int, payload_bytes: int) -> bytes | None:
         return None
     except StateError:
         return _REFUSED
-
-
-class _PowerCutError(Exception):
-    """Not an OSError, so that nothing takes it for a full disk."""
-
-
-@contextmanager
-def _power(units: int) -> Iterator[list[int]]:
-    """Real files opened in this context take `units` bytes of writing, a change of size counting as one, and no more.
-
-    Yields a list that holds something once the power was cut.
-    """
-    opened, left = Path.open, [units]
-    cut: list[int] = []
-
-    def take(wanted: int) -> int:
-        given = min(wanted, left[0])
-        left[0] -= given
-        return given
-
-    class File:
-        def __init__(self, path: Path, mode: str) -> None:
-            self.raw: Any = opened(path, mode, buffering=0)
-
-        def __enter__(self) -> File:
-            return self
-
-        def __exit__(self, *_: object) -> None:
-            self.raw.close()
-
-        def write(self, data: bytes) -> None:
-            given = take(len(data))
-            self.raw.write(data[:given])
-            if given < len(data):
-                raise _PowerCutError
-
-        def truncate(self, size: int) -> None:
-            if not take(1):
-                raise _PowerCutError
-            self.raw.truncate(size)
-
-        def __getattr__(self, name: str) -> Any:  # seek, flush, fileno
-            return getattr(self.raw, name)
-
-    def open_file(path: Path, mode: str = "r", *arguments: Any, **options: Any) -> Any:
-        return opened(path, mode, *arguments, **options) if mode in ("r", "rb") else File(path, mode)
-
-    with patch.object(Path, "open", open_file), patch("os.fsync", lambda _: None), suppress(_PowerCutError):
-        try:
-            yield cut
-        except _PowerCutError:
-            cut.append(units)
-            raise

@@ -6,32 +6,22 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from random_models import RandomModel, Shape
 
 from edgesnn.bench.cases import power_cut
-from edgesnn.export.c_package import c
 from edgesnn.runtime import state
 
 KEYS = {"cuts", "torn", "lost_older", "stuck", "flips", "undetected", "violations", "state_bytes"}
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    path = tmp_path_factory.mktemp("model")
-    model = RandomModel(Shape((4,), hidden=(("BinaryLinear", 3),), classes=2), seed=5).write(path)
-    c(path)
-    return model
-
-
-def test_nothing_is_torn_or_lost(model, tmp_path, monkeypatch):
+def test_nothing_is_torn_or_lost(small_model, tmp_path, monkeypatch):
     small = {
         name: (replace(geometry, block_bytes=max(geometry.write_bytes, geometry.block_bytes // 16)), patterns)
         for name, (geometry, patterns) in power_cut._PARTITIONS.items()
     }
     monkeypatch.setattr(power_cut, "_PARTITIONS", small)
-    states = power_cut.learned_states(model, 4)
+    states = power_cut.learned_states(small_model, 4)
     assert len(np.unique(states, axis=0)) == 4
-    measured = power_cut.measure(model, states, tmp_path, thin=16)
+    measured = power_cut.measure(small_model, states, tmp_path, thin=16)
     wear = {f"saves_per_erase.{name}" for name in power_cut._PARTITIONS}
     assert set(measured.figures) == KEYS | wear
     assert measured.figures["cuts"] > 1000
@@ -39,7 +29,7 @@ def test_nothing_is_torn_or_lost(model, tmp_path, monkeypatch):
     assert all(measured.figures[key] == 0 for key in KEYS - {"cuts", "flips", "state_bytes"})
     assert all(measured.figures[key] >= 2 for key in wear)
     assert sum(row["cuts"] for row in measured.rows) == measured.figures["cuts"]
-    assert measured.rows[-1]["cuts"] == 3 * -(-(32 + model.snapshot_bytes) // 16)
+    assert measured.rows[-1]["cuts"] == 3 * -(-(32 + small_model.snapshot_bytes) // 16)
 
 
 @pytest.mark.parametrize("mistake", ["one slot", "no checksum"])
