@@ -34,6 +34,11 @@ static inline int64_t esnn_leak(int32_t v, int32_t leak) {
     return esnn_asr64((int64_t)leak * v + (1 << 14), 15);
 }
 
+/* m = sat24(((leak*v + 2^14) >> 15) + current) */
+static inline int32_t esnn_integrate(int32_t v, int32_t leak, int32_t current) {
+    return esnn_sat24(esnn_leak(v, leak) + current);
+}
+
 /* (x*multiplier + 2^(shift-1)) >> shift, 1 <= shift <= 62. */
 static inline int64_t esnn_scale(int32_t x, int32_t multiplier, uint32_t shift) {
     return esnn_asr64((int64_t)x * multiplier + ((int64_t)1 << (shift - 1)), shift);

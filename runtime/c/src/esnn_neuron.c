@@ -2,11 +2,6 @@
 #include "esnn_arith.h"
 #include "esnn_kernels.h"
 
-/* m = sat24(((lam*v + 2^14) >> 15) + current) */
-static int32_t integrate(int32_t v, int32_t lam, int32_t current) {
-    return esnn_sat24(esnn_leak(v, lam) + current);
-}
-
 /* s = clamp((m - theta + 2^(k-1)) >> k, 0, 2^bits - 1), 1 <= k <= 24, 1 <= bits <= 8. */
 static int32_t empf_spike(int32_t m, int32_t theta, uint32_t k, uint32_t bits) {
     const int32_t s = esnn_asr32(m - theta + (1 << (k - 1)), k);
@@ -19,7 +14,7 @@ void esnn_empf(int32_t *v, const int32_t *current, uint8_t *s, uint32_t n, int32
                uint32_t bits) {
     ESNN_ONE_TURN
     for (uint32_t i = 0; i < n; i++) {
-        const int32_t m = integrate(v[i], lam, current[i]);
+        const int32_t m = esnn_integrate(v[i], lam, current[i]);
         const int32_t spike = empf_spike(m, theta, k, bits);
         v[i] = m - (spike << k); /* what is emitted is what is subtracted */
         s[i] = (uint8_t)spike;
@@ -34,10 +29,11 @@ void esnn_parallel_empf(const int32_t *current, uint8_t *s, uint32_t n, int32_t 
     }
 }
 
+#if !ESNN_MVE
 void esnn_lif(int32_t *v, const int32_t *current, uint8_t *s, uint32_t n, int32_t lam, int32_t theta) {
     ESNN_ONE_TURN
     for (uint32_t i = 0; i < n; i++) {
-        const int32_t m = integrate(v[i], lam, current[i]);
+        const int32_t m = esnn_integrate(v[i], lam, current[i]);
         const int32_t spike = m >= theta;
         v[i] = spike ? m - theta : m;
         s[i] = (uint8_t)spike;
@@ -47,9 +43,10 @@ void esnn_lif(int32_t *v, const int32_t *current, uint8_t *s, uint32_t n, int32_
 void esnn_leaky_integrate(int32_t *acc, const int32_t *current, uint32_t n, int32_t leak) {
     ESNN_ONE_TURN
     for (uint32_t i = 0; i < n; i++) {
-        acc[i] = integrate(acc[i], leak, current[i]);
+        acc[i] = esnn_integrate(acc[i], leak, current[i]);
     }
 }
+#endif
 
 void esnn_trace(int32_t *trace, const uint8_t *s, uint32_t n, int32_t leak, int32_t gain, int32_t limit) {
     ESNN_ONE_TURN

@@ -2,7 +2,7 @@
 #include "esnn_arith.h"
 #include "esnn_dsp.h"
 
-#if ESNN_DSP
+#if ESNN_DSP && !ESNN_MVE
 
 /* (leak*v + 2^14) >> 15 for 24-bit v and 0 <= leak <= 2^15, as (4v * 2^15*leak + 2^31) >> 32. */
 static inline int32_t leak24(int32_t v, int32_t leak_high) {

@@ -4,7 +4,7 @@
 #include "esnn_arith.h"
 #include "esnn_dsp.h"
 
-#if ESNN_DSP
+#if ESNN_DSP && !ESNN_MVE
 
 /* How far m can be shifted left. */
 static inline uint32_t room(int32_t m) {
