@@ -6,8 +6,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from edgesnn.cost.shapes import detached, on_meta, split
-from edgesnn.models import Network
+from edgesnn.cost.shapes import detached, on_meta
+from edgesnn.models import Network, units
 from edgesnn.models.network import State
 
 #: A tensor of each storage, by the storage's address; while it is kept, no other has that address.
@@ -39,7 +39,7 @@ def saved_by_unit(net: Network, batch: int) -> list[Saved]:
     net = on_meta(net).train()
     x = torch.empty(batch, *net.input_shape, device="meta")
     found: list[Saved] = []
-    for chain in split(net).values():
+    for chain in units(net).values():
         _, state = chain.step(x.detach(), {}, 0)
         with watched(net) as saved:
             x, _ = chain.step(x.detach(), detached(state), 1)

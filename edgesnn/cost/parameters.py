@@ -2,13 +2,11 @@
 
 from dataclasses import dataclass
 
-from torch import nn
-
 from edgesnn.layers import is_binary
 from edgesnn.models import Network
+from edgesnn.models.units import SYNAPSES
 
 FLOAT_BYTES = 4
-SYNAPSES = (nn.Linear, nn.Conv2d)
 
 
 @dataclass(frozen=True)

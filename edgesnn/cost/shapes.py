@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from edgesnn.cost.parameters import SYNAPSES
+from edgesnn import models
 from edgesnn.layers import is_binary
 from edgesnn.models import Chain, Feedback, Network
 from edgesnn.models.network import State
+from edgesnn.models.units import SYNAPSES
 from edgesnn.neurons import LIF, Neuron
 
 
@@ -33,7 +34,7 @@ class Synapse:
 
 @dataclass(frozen=True)
 class Unit:
-    """What one layer is in TT-LBP: layers of the network from one with synapses to before the next, or a whole block.
+    """What one layer is in TT-LBP: a unit of `models.units`.
 
     neurons: |U|, values that neurons emit. features: values that leave the unit, which a local classifier would see.
     """
@@ -63,24 +64,12 @@ def on_meta(net: Network) -> Network:
     return copy.deepcopy(net, memo)
 
 
-def split(net: Network) -> dict[str, Chain]:
-    """The network as units in order, each named after its first layer that has synapses; the last is the readout."""
-    groups: list[dict[str, nn.Module]] = []
-    names: list[str] = []
-    for name, layer in net.layers.items():
-        if not groups or any(isinstance(module, SYNAPSES) for module in layer.modules()):
-            groups.append({})
-            names.append(name)
-        groups[-1][name] = layer
-    return {name: Chain(group) for name, group in zip(names, groups, strict=True)}
-
-
 def units(net: Network) -> list[Unit]:
-    """The units of a network in order, the readout last."""
+    """The units of `models.units`, the readout last."""
     net = on_meta(net).eval()
     x = torch.empty(1, *net.input_shape, device="meta")
     found = []
-    for name, chain in split(net).items():
+    for name, chain in models.units(net).items():
         unit, x = _measured(name, chain, x)
         found.append(unit)
     return found

@@ -77,11 +77,7 @@ def local_blocks(found: list[Unit], classes: int, plan: Schedule) -> list[LocalB
     """`units` cut into blocks of `plan.block` units. The readout is the classifier of the last one."""
     *hidden, readout = found
     size = len(hidden) if plan.block is None else plan.block
-    if not 1 <= size <= max(len(hidden), 1):
-        raise ConfigError(
-            f"cost: expected local blocks of 1 to {len(hidden)} layers, got n={size}; choose one of these"
-        )
-    groups = [tuple(hidden[i : i + size]) for i in range(0, len(hidden), size)] or [()]
+    groups = [tuple(hidden[i : i + size]) for i in range(0, len(hidden), size)]
     blocks = []
     for group in groups[:-1]:
         weights = group[-1].features * classes

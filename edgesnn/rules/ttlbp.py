@@ -9,10 +9,9 @@ from torch import Tensor, nn
 
 from edgesnn.errors import ConfigError, TrainingError
 from edgesnn.layers.window import WindowWeights
-from edgesnn.models import Network
+from edgesnn.models import Network, units
 from edgesnn.models.blocks import Chain
-from edgesnn.models.network import State, is_neuron
-from edgesnn.neurons import Neuron
+from edgesnn.models.network import State
 from edgesnn.rules.base import Rule, detached
 from edgesnn.rules.loss import check_mse, step_loss
 
@@ -27,7 +26,7 @@ class TTLBP(Rule):
     block and k = T is BPTT, and k = 1 is SLTT. `learn` updates after every interval, as Algorithm 1 does; `backward`
     sums them. k or n None: all steps, one block.
 
-    A layer is a synapse with all that follows it up to the next, a residual block counts as one. The paper's
+    A layer is a unit of `models.units`; a residual block counts as one. The paper's
     classifiers fire and have the squared error of their rates (eq. 3); here they are like the readout.
     """
 
@@ -103,17 +102,12 @@ class TTLBP(Rule):
 
 
 def blocks(net: Network, n: int | None) -> list[Chain]:
-    """The network cut behind every n-th layer that fires; the readout belongs to the last block."""
-    cuts, fired = [], False
-    for index, (name, layer) in enumerate(net.layers.items()):
-        if fired and any(isinstance(module, nn.Linear | nn.Conv2d) for module in layer.modules()):
-            cuts.append(index)
-            fired = False
-        fired |= is_neuron(name) or any(isinstance(module, Neuron) for module in layer.modules())
-    hidden = cuts[:-1]  # the last one is before the readout
-    ends = hidden[n - 1 :: n] if n is not None else []
-    items = list(net.layers.items())
-    return [Chain(dict(items[a:b])) for a, b in zip([0, *ends], [*ends, None], strict=True)]
+    """The network's units, n in a block; the readout belongs to the last block."""
+    *hidden, readout = units(net).values()
+    size = len(hidden) if n is None else n
+    groups = [hidden[i : i + size] for i in range(0, len(hidden), size)]
+    groups[-1].append(readout)
+    return [Chain({name: layer for unit in group for name, layer in unit.layers.items()}) for group in groups]
 
 
 @torch.no_grad()

@@ -61,6 +61,14 @@ def test_bptt_and_sltt_are_its_two_ends():
     assert cost.training(one, es.rules.SLTT(), T, N) == cost.training(one, ttlbp(1, 3), T, N)
 
 
+def test_the_rule_itself_is_understood():
+    one = net()
+    assert cost.training(one, es.rules.TTLBP(2, 1), T, N) == cost.training(one, ttlbp(2, 1), T, N)
+    assert cost.training(one, es.rules.TTLBP(), T, N) == cost.training(one, es.rules.BPTT(), T, N)
+    assert cost.training(one, es.rules.OTTT(), T, N) == cost.training(one, {"kind": "ottt"}, T, N)
+    assert cost.training(one, es.rules.DSR(), T, N) == cost.training(one, {"kind": "dsr"}, T, N)
+
+
 def test_random_classifiers_save_what_training_them_takes():
     trained, random = (cost.training(net(), ttlbp(1, 1, kind), T, N) for kind in ("trained", "random"))
     assert random.macs == trained.macs
@@ -155,7 +163,7 @@ def test_recurrent_weights_pass_errors_only_where_steps_are_joined():
         ({"kind": "hebb"}, "expected a rule among"),
         (ttlbp(0, 1), "expected k from 1 to 6"),
         (ttlbp(7, 1), "expected k from 1 to 6"),
-        (ttlbp(1, 4), "local blocks of 1 to 3 layers, got n=4"),
+        (ttlbp(1, 0), "local blocks of n >= 1 layers, got 0"),
         ({"kind": "sltt", "k": 9}, "expected k from 1 to 6"),
     ],
 )

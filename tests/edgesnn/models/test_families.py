@@ -275,3 +275,31 @@ def test_what_has_no_integer_form_yet_is_refused_by_name(net, words):
     with pytest.raises(QuantizationError, match=words) as error:
         es.quantize(net, spikes=1)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_units_are_the_network_in_pieces(name):
+    net = SMALL[name]().eval()
+    pieces = M.units(net)
+    assert [layer for piece in pieces.values() for layer in piece.layers] == list(net.layers)
+    assert list(pieces["readout"].layers) == ["readout"]
+    x = images(net)
+    state, joined, y = {}, {}, None
+    for t in range(len(x)):
+        logits, state = net.step(x[t], state, t)
+        y, new = x[t], {}
+        for piece in pieces.values():
+            y, inner = piece.step(y, joined, t)
+            new |= inner
+        joined = new
+        torch.testing.assert_close(y, logits)
+    torch.testing.assert_close(joined, state)
+    hidden = [piece for unit, piece in pieces.items() if unit != "readout"]
+    assert all(any(isinstance(layer, es.neurons.Neuron) for layer in piece.modules()) for piece in hidden)
+
+
+def test_units_by_name():
+    assert list(M.units(SMALL["convnet"]())) == ["conv1", "conv2", "readout"]
+    assert list(M.units(SMALL["vgg_f"]())) == ["conv1", "readout"]
+    assert list(M.units(SMALL["resnet18"]()))[:3] == ["conv0", "block1", "block2"]
+    assert list(M.units(SMALL["nf_resnet34"]()))[:2] == ["conv0", "block2"]
