@@ -139,3 +139,11 @@ def test_statuses(session):
     assert session.load_slots(Storage(total, own[:10])) == STORAGE_READ
     assert session.save_slots(Storage(total, own[:10])) == STORAGE_READ
     assert session.snapshot() == kept
+
+
+def test_a_slot_that_cannot_be_read_is_passed_over(session):
+    total, kept = slot_bytes(session), session.snapshot()
+    short = Storage(total, state.encode(session.model.model_id, 1, kept) + bytes(10))
+    advance(session)
+    assert session.load_slots(short) == OK
+    assert session.snapshot() == kept

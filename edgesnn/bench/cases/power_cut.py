@@ -111,7 +111,7 @@ def _saves_per_erase(geometry: Geometry, model_id: int, states: Array, folder: P
 
 def _file(model_id: int, states: Array, path: Path, thin: int) -> dict[str, Any]:
     """Cut `state.save` after every byte that it writes, with the file as it was before each save."""
-    payloads = [state.tobytes() for state in states]
+    payloads = [row.tobytes() for row in states]
     counts = dict.fromkeys(("cuts", "torn", "lost_older", "stuck"), 0)
     before, older = None, None
     for newer in payloads:
