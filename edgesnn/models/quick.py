@@ -65,11 +65,20 @@ class QuickSteps:
         self._spikes: dict[str, Tensor] = {}  # memory that every step uses again; fresh pages cost more than arithmetic
         self._first: tuple[Tensor, int, Tensor] | None = None  # an input, version of the weights, their current
         self._channels_last = any(_is_channels_last(layer) for layer in net.layers.values())
+        self._rounds = not any(isinstance(module, LIF) for module in net.modules())
         self._known = type(net).step is Network.step and all(map(_is_known, net.layers.values()))
 
     @torch.no_grad()
     def step(self, x: Tensor, state: State, t: int) -> State:
-        """The new membranes after input x [N, *input_shape] at step t; see `Network.step`. `state` is overwritten."""
+        """The new membranes after input x [N, *input_shape] at step t; see `Network.step`. `state` is overwritten.
+
+        Mixed precision is left out where neurons are LIF: a current that is rounded across the threshold is a spike
+        more or less.
+        """
+        with torch.autocast(x.device.type, enabled=self._rounds and torch.is_autocast_enabled(x.device.type)):
+            return self._step(x, state, t)
+
+    def _step(self, x: Tensor, state: State, t: int) -> State:
         if not self._known:
             return self._net.step(x, state, t)[1]
         signal, new_state = _Signal(self._net.shaped(x, lead=1)), State()
@@ -93,10 +102,11 @@ class QuickSteps:
     ) -> tuple[_Signal, Tensor | None]:
         if getattr(neuron, "parallel", False):
             return _Signal(neuron(current, v, t)[0]), None
-        v = torch.zeros_like(current) if v is None else v
+        if v is None:  # membranes are float32 at least, also of currents in mixed precision
+            v = torch.zeros_like(current, dtype=torch.promote_types(current.dtype, torch.float32))
         spikes = self._spikes.get(name)
         if spikes is None or spikes.shape != current.shape:
-            spikes = self._spikes[name] = torch.empty_like(current)
+            spikes = self._spikes[name] = torch.empty_like(v)
         if isinstance(neuron, LIF):
             lif_step_(current, v, spikes, neuron.lam, float(neuron.theta_values()), neuron.alpha)
             return _Signal(spikes, integer=True), v

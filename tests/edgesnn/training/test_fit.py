@@ -99,7 +99,7 @@ def test_early_stop_keeps_the_best_weights(data, monkeypatch):
         snapshots.append({name: tensor.clone() for name, tensor in net.state_dict().items()})
         return Fixed()
 
-    monkeypatch.setattr("edgesnn.training.evaluate", fake)
+    monkeypatch.setattr("edgesnn.training.loop.evaluate", fake)
     net = network()
     history = es.fit(net, data, es.rules.SLTT(1), patience=2, **{**SETTINGS, "epochs": 9})
     assert len(history.epochs) == 4

@@ -1,0 +1,84 @@
+"""Training with several processes, started by torchrun: every one has a share of each batch and the same weights.
+
+    torchrun --nproc-per-node 2 -m edgesnn train CONFIG.toml
+
+Gradients are averaged once an update, weighted by the share's samples: those of one process with the joined batch.
+DistributedDataParallel would do so behind every backward call, of which an online rule has one a time step. Batch norm
+has the statistics of its own share while training (as in DistributedDataParallel); the running ones are averaged before
+they are used.
+"""
+
+import os
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from edgesnn.errors import TrainingError
+
+
+@dataclass(frozen=True)
+class Processes:
+    """How many processes train together, and which one this is."""
+
+    rank: int = 0
+    count: int = 1
+
+    @classmethod
+    def of_this_run(cls) -> "Processes":
+        """Those that torchrun started (its variables RANK and WORLD_SIZE); one, where it started none."""
+        if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+            return cls()
+        if not dist.is_initialized():
+            dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        return cls(dist.get_rank(), dist.get_world_size())
+
+    @property
+    def first(self) -> bool:
+        """Whether this one writes the files."""
+        return self.rank == 0
+
+    def share(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """This process's samples of a batch x [T, N, ...], y [N]: every count-th."""
+        return x[:, self.rank :: self.count], y[self.rank :: self.count]
+
+    def average_gradients(self, parameters: list[nn.Parameter], samples: int, batch: int) -> None:
+        """`.grad` of the mean over the whole batch, from that over this process's share of it."""
+        if self.count == 1:
+            return
+        graded = [parameter for parameter in parameters if parameter.requires_grad]
+        flat = torch.cat([_gradient(parameter).flatten() for parameter in graded]) * (samples / batch)
+        dist.all_reduce(flat)
+        for parameter, part in zip(graded, flat.split([p.numel() for p in graded]), strict=True):
+            parameter.grad = part.view_as(parameter).clone()
+
+    def average(self, value: float) -> float:
+        if self.count == 1:
+            return value
+        total = torch.tensor([value], dtype=torch.float64)
+        dist.all_reduce(total)
+        return float(total) / self.count
+
+    def average_buffers(self, net: nn.Module) -> None:
+        """Running statistics of all processes' batches."""
+        if self.count == 1:
+            return
+        for buffer in net.buffers():
+            if buffer.is_floating_point():
+                dist.all_reduce(buffer)
+                buffer /= self.count
+
+    def check_equal(self, net: nn.Module) -> None:
+        """TrainingError if the processes start from different weights."""
+        if self.count == 1:
+            return
+        own = torch.cat([parameter.detach().flatten().double() for parameter in net.parameters()])
+        firsts = own.clone()
+        dist.broadcast(firsts, 0)
+        if not torch.equal(own, firsts):
+            raise TrainingError(f"fit: process {self.rank} starts from other weights than process 0; use one seed")
+
+
+def _gradient(parameter: nn.Parameter) -> Tensor:
+    return torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
