@@ -61,6 +61,7 @@ def run(entry: Benchmark, board: str | None = None) -> Result:
             versions=versions_of(entry.packages),
             figures=dict(measured.figures),
             rows=[dict(row) for row in measured.rows],
+            plot=measured.plot,
         )
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
@@ -68,7 +69,7 @@ def run(entry: Benchmark, board: str | None = None) -> Result:
 
 
 def write(result: Result, path: Path) -> None:
-    """Write a result as JSON, folders included.
+    """Write a result as JSON, and its plot beside it, folders included.
 
     Raises:
         ConfigError: the path cannot be written.
@@ -76,6 +77,8 @@ def write(result: Result, path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(result.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        if result.plot is not None:
+            path.with_suffix(".svg").write_text(result.plot, encoding="utf-8")
     except OSError as error:
         raise ConfigError(
             f"{path}: expected a path that can be written, got {error.strerror}; choose another"

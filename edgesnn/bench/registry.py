@@ -13,10 +13,13 @@ NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 @dataclass(frozen=True)
 class Measured:
-    """What a benchmark returns: flat figures with stable keys and units in the keys, and the table behind them."""
+    """What a benchmark returns: flat figures with stable keys and units in the keys, the table behind them, and, where
+    one says more, a plot as the text of an SVG file.
+    """
 
     figures: Mapping[str, float]
     rows: Sequence[Mapping[str, object]] = field(default_factory=tuple)
+    plot: str | None = None
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ class Result(BaseModel):
     versions: dict[str, str]
     figures: dict[FigureKey, float]
     rows: list[dict[str, Any]]
+    plot: str | None = Field(None, exclude=True)  # an SVG file beside the JSON
 
 
 def this_machine(cpuinfo: Path = Path("/proc/cpuinfo")) -> Machine:

@@ -73,10 +73,12 @@ class LIF(Neuron):
         }
 
     def lam_values(self) -> Tensor:
-        return torch.tensor([self.lam])
+        return torch.tensor([self.lam], dtype=torch.float64)  # exactly the number that `forward` takes
 
     def theta_values(self) -> Tensor:
-        return torch.tensor([self.theta]) if self.theta_raw is None else nn.functional.softplus(self.theta_raw)
+        if self.theta_raw is None:
+            return torch.tensor([self.theta], dtype=torch.float64)
+        return nn.functional.softplus(self.theta_raw)
 
     def emission_variance(self) -> float:
         """p*(1 - p), p = P(x >= alpha*theta) (OTTT supplement C.1)."""

@@ -23,14 +23,31 @@ class Series:
     css: str
 
 
-def lines(x: Sequence[float], series: Sequence[Series], x_label: str, height: int = 280) -> Markup:
-    """Fractions of one over time: a line a series, named at its end where it can be read without a legend.
+#: Colours of a plot that stands alone.
+_STYLE = (
+    "text{font:13px sans-serif;fill:#333}.middle{text-anchor:middle}.end{text-anchor:end}.grid{stroke:#ddd}"
+    ".line{fill:none;stroke-width:2}.line.a{stroke:#1f6feb}.line.b{stroke:#d9730d}.line.c{stroke:#2da44e}"
+    ".name.a{fill:#1f6feb}.name.b{fill:#d9730d}.name.c{fill:#2da44e}"
+)
+
+
+def standalone(plot: Markup) -> str:
+    """The text of an SVG file from what the functions below return; classes a, b, c have a colour each."""
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}"'
+    return str(plot).replace("<svg", head, 1).replace(">", f"><style>{_STYLE}</style>", 1) + "\n"
+
+
+def lines(
+    x: Sequence[float], series: Sequence[Series], x_label: str, height: int = 280, label: str = "accuracy over time"
+) -> Markup:
+    """Fractions of one over x: a line a series, named at its end where it can be read without a legend.
 
     Args:
         x: the common abscissa, increasing.
         series: at least one, each as long as `x`.
         x_label: name and unit of the abscissa.
         height: of the plot in user units.
+        label: what a screen reader says.
     """
     left, right, top, bottom = 44, 130, 12, 44
     low = _floor_to_tenth(min(min(entry.values) for entry in series))
@@ -42,7 +59,7 @@ def lines(x: Sequence[float], series: Sequence[Series], x_label: str, height: in
     def at_y(value: float) -> float:
         return top + (1.0 - value) / (1.0 - low) * (height - top - bottom)
 
-    parts = [Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="accuracy over time">').format(WIDTH, height)]
+    parts = [Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="{}">').format(WIDTH, height, label)]
     for tenth in range(round(low * 10), 11):
         y = at_y(tenth / 10)
         parts.append(_line(left, y, WIDTH - right, y, "grid"))
