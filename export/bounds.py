@@ -60,6 +60,19 @@ def prove(step: onnx.ModelProto) -> list[Bound]:
     Raises:
         ExportError: naming the node, its bound and the limit it may exceed.
     """
+    return _proof(step).bounds
+
+
+def intervals(step: onnx.ModelProto) -> dict[str, Interval]:
+    """The proven range of each value of the graph by name, constants left out.
+
+    Raises:
+        ExportError: as `prove`.
+    """
+    return _proof(step).intervals
+
+
+def _proof(step: onnx.ModelProto) -> _Proof:
     proof = _Proof(step.graph)
     for node in step.graph.node:
         handler = getattr(proof, f"_{node.op_type.lower()}", None)
@@ -68,7 +81,7 @@ def prove(step: onnx.ModelProto) -> list[Bound]:
                 f"{node.name}: expected a node with known bounds, got {node.op_type}; export it with edgesnn"
             )
         handler(node, {entry.name: helper.get_attribute_value(entry) for entry in node.attribute})
-    return proof.bounds
+    return proof
 
 
 class _Proof:

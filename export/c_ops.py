@@ -14,7 +14,7 @@ from edgesnn.export.c_graph import Infer, Node, Tensor
 
 Attributes = dict[str, Any]
 Kinds = list[tuple[str, tuple[int, ...]]]
-C_TYPES = {"int8": "int8_t", "uint8": "uint8_t", "int16": "int16_t", "int32": "int32_t"}
+C_TYPES = {"int8": "int8_t", "uint8": "uint8_t", "int16": "int16_t", "int32": "int32_t", "uint32": "uint32_t"}
 
 
 class Refs(Protocol):
@@ -42,7 +42,7 @@ class Op:
     function does not read.
     """
 
-    infer: Infer
+    infer: Infer | None  # none for what `c_kernels` puts in the place of another function
     call: Callable[[Node, Refs], list[str]]
     scratch_bytes: Callable[[Node], int] = lambda _: 0
     updates: tuple[tuple[int, int], ...] = ()
@@ -127,6 +127,26 @@ def _conv(kernel: str) -> Callable[[Node, Refs], list[str]]:
     return call
 
 
+def _event_linear(node: Node, refs: Refs) -> list[str]:
+    x, rows = node.inputs
+    return [_call("esnn_event_linear", refs.pointer(x), refs.pointer(rows), refs.scratch(node, "uint16_t"),
+                  refs.pointer(node.outputs[0]), x.size, node.outputs[0].size)]  # fmt: skip
+
+
+def _event_conv(node: Node, refs: Refs) -> list[str]:
+    x, rows = node.inputs
+    size, (top, left, _, _) = node.attributes["kernel"][2:], node.attributes["pads"]
+    declaration, window = _window(node, size, (top, left), refs)
+    return [declaration, _call("esnn_event_conv2d", refs.pointer(x), refs.pointer(rows),
+                               refs.scratch(node, "uint16_t"), refs.pointer(node.outputs[0]), window)]  # fmt: skip
+
+
+def _event_conv_scratch(node: Node) -> int:
+    width = node.inputs[0].shape[3]
+    _, channels, rows, columns = node.attributes["kernel"]
+    return 2 * (rows * columns * channels + rows * width * (channels + 1))
+
+
 def _maxpool(node: Node, refs: Refs) -> list[str]:
     declaration, window = _window(node, tuple(node.attributes["kernel_shape"]), (0, 0), refs)
     return [declaration, _call("esnn_maxpool2d", refs.pointer(node.inputs[0]), refs.pointer(node.outputs[0]), window)]
@@ -147,7 +167,7 @@ def _rescale(node: Node, refs: Refs) -> list[str]:
         raise ExportError(f"{node.name}: expected one multiplier and one bias for each of {outputs} channels, got "
                           f"{multiplier.size} and {bias.size}; export again")  # fmt: skip
     return [_call("esnn_rescale", *map(refs.pointer, (*node.inputs, *node.outputs)), outputs, a.size // outputs,
-                  node.attributes["shift"])]  # fmt: skip
+                  node.attributes["shift"], node.attributes.get("lift", 0))]  # fmt: skip
 
 
 def _empf(node: Node, refs: Refs) -> list[str]:
@@ -270,6 +290,8 @@ OPS: dict[str, Op] = {
     "BinaryConv2d": Op(
         _conv_shape, _conv("esnn_binary_conv2d"), lambda node: 2 * (_fan_in_scratch(node) + 96), synapse=True
     ),
+    "EventLinear": Op(None, _event_linear, lambda node: 2 * node.inputs[0].size, synapse=True),
+    "EventConv2d": Op(None, _event_conv, _event_conv_scratch, synapse=True),
     "MaxPool2d": Op(_pool_shape, _maxpool),
     "Rescale": Op(_same("int32"), _rescale, shares=True),
     "EMPF": Op(_same("uint8", "int32"), _empf, updates=((1, 0),)),
@@ -294,4 +316,4 @@ OPS: dict[str, Op] = {
     ),
     "GuardDecide": Op(_like(1), _guard_decide, writes=True),
 }
-INFER: dict[str, Infer] = {name: op.infer for name, op in OPS.items()}
+INFER: dict[str, Infer] = {name: op.infer for name, op in OPS.items() if op.infer is not None}

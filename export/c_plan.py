@@ -7,7 +7,9 @@ from pathlib import Path
 
 from edgesnn.boards import load as load_board
 from edgesnn.errors import BudgetError
+from edgesnn.export.bounds import intervals
 from edgesnn.export.c_graph import Graph, Node, read
+from edgesnn.export.c_kernels import choose
 from edgesnn.export.c_memory import ArenaPlan, plan, scratch_name
 from edgesnn.export.c_ops import INFER, OPS
 from edgesnn.runtime.model import Model
@@ -28,7 +30,12 @@ class Layer:
 
 def _sums(synapse: Node) -> int:
     """Sums of products: one an output, or one a row of weights where an output is the best of several."""
-    return max(synapse.outputs[0].size, synapse.inputs[1].shape[0])
+    return max(synapse.outputs[0].size, _rows(synapse))
+
+
+def _rows(synapse: Node) -> int:
+    """Outputs, or channels of a convolution, that have weights of their own."""
+    return int(synapse.attributes.get("kernel", synapse.inputs[1].shape)[0])
 
 
 def _fan_in(synapse: Node) -> int:
@@ -78,7 +85,7 @@ class Program:
     def weights(self) -> int:
         """Number of synaptic weights, however few bits each has."""
         synapses = [node for layer in self.step_layers for node in layer.nodes if OPS[node.op].synapse]
-        return sum(node.inputs[1].shape[0] * _fan_in(node) for node in synapses)
+        return sum(_rows(node) * _fan_in(node) for node in synapses)
 
     def _layer_bytes(self, layer: Layer, seen: set[str]) -> LayerBytes:
         operands = [t for node in layer.nodes for t in (*node.inputs, *node.outputs)]
@@ -115,9 +122,9 @@ def program(model: Model) -> Program:
 
     Raises:
         ModelError: a graph is missing or corrupted.
-        ExportError: a graph holds what C does not support.
+        ExportError: a graph holds what C does not support, or for which no bound can be shown.
     """
-    step = read(model.graph("step"), model, INFER)
+    step = choose(read(model.graph("step"), model, INFER), intervals(model.graph("step")))
     learn = read(model.graph("learn"), model, INFER) if model.learn else None
     step_arena = plan(step, model.snapshot_bytes)
     learn_arena = plan(learn, model.snapshot_bytes) if learn else None

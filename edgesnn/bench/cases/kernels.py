@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from edgesnn.export.builder import GraphBuilder
 
 #: Kernels of a layer that are not its synapse.
-_AFTER_SYNAPSE = ("esnn_rescale", "esnn_empf")
+_AFTER_SYNAPSE = ("esnn_rescale", "esnn_empf", "esnn_lif")
 _FRAMES = 2
+#: Share of inputs that are 1 in a frame of binary spikes, and a scale of weights times inputs in membrane units.
+_ACTIVITY, _SCALE = 0.13, 0.37
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class _Layer:
     synapse: str
     inputs: tuple[int, ...]
     outputs: int
+    spikes: bool = False  # binary spikes instead of uint8
 
     @property
     def weight_shape(self) -> tuple[int, ...]:
@@ -46,6 +49,8 @@ class _Layer:
 _PUBLISHED = {
     "dense_u8_w1": _Layer("BinaryLinear", (256,), 128),
     "conv_u8_w1": _Layer("BinaryConv2d", (32, 16, 16), 32),
+    "dense_s1_w8": _Layer("Linear", (256,), 128, spikes=True),
+    "conv_s1_w8": _Layer("Conv2d", (32, 16, 16), 32, spikes=True),
     "dense_int8_reference": _Layer("Linear", (256,), 128),
     "conv_int8_reference": _Layer("Conv2d", (32, 16, 16), 32),
 }
@@ -74,8 +79,7 @@ def _measure(layer: _Layer, board: str) -> dict[str, Any]:
     with TemporaryDirectory(prefix="edgesnn-") as scratch:
         _write(layer, Path(scratch))
         package = export.c(scratch, board)
-        frames = np.random.default_rng(1).integers(0, 256, (_FRAMES, *layer.inputs), np.uint8)
-        counts = profile(package, boards.load(board), frames).counts["layer"]
+        counts = profile(package, boards.load(board), _frames(layer)).counts["layer"]
     after = sum(counts[name] for name in _AFTER_SYNAPSE) / _FRAMES
     synapse = sum(counts.values()) / _FRAMES - after
     return {
@@ -86,8 +90,16 @@ def _measure(layer: _Layer, board: str) -> dict[str, Any]:
     }
 
 
+def _frames(layer: _Layer) -> NDArray[np.uint8]:
+    rng, shape = np.random.default_rng(1), (_FRAMES, *layer.inputs)
+    return (rng.random(shape) < _ACTIVITY).astype(np.uint8) if layer.spikes else rng.integers(0, 256, shape, np.uint8)
+
+
 def _write(layer: _Layer, folder: Path) -> None:
-    """An exported folder: the layer with EM-PF neurons, and a readout of two classes."""
+    """An exported folder: the layer with EM-PF neurons, and a readout of two classes.
+
+    Binary spikes come from a layer before that hands on its input.
+    """
     import onnx
 
     from edgesnn.export.builder import BATCH, GraphBuilder
@@ -97,8 +109,10 @@ def _write(layer: _Layer, folder: Path) -> None:
     b, rng = GraphBuilder(), np.random.default_rng(0)
     size = int(np.prod(layer.output_shape))
     b.input("x", "uint8", [BATCH, *layer.inputs])
+    if layer.spikes:
+        _hand_on(b, layer.inputs)
     _synapse(b, layer, rng)
-    _rescale(b, "layer", layer.outputs, spatial=len(layer.inputs) - 1)
+    _rescale(b, "layer", layer.outputs, _bound(layer), spatial=len(layer.inputs) - 1)
     b.constant("layer.lam", np.array([30000], np.int32))
     b.constant("layer.theta", np.array([1000], np.int32))
     b.state("layer.v", layer.output_shape)
@@ -107,7 +121,7 @@ def _write(layer: _Layer, folder: Path) -> None:
     b.standard("Flatten", "flat", ["layer.s"], ["flat.s"], axis=1)
     b.constant("readout.weight", rng.integers(-127, 128, (2, size)).astype(np.int8))
     b.call("Linear", "readout.synapse", ["flat.s", "readout.weight"], ["readout.a"])
-    _rescale(b, "readout", 2)
+    _rescale(b, "readout", 2, 127 * 15 * size)
     b.constant("readout.leak", np.array([31000], np.int32))
     b.state("readout.acc", (2,))
     b.call("LeakyIntegrate", "readout.integrate", ["readout.acc", "readout.I", "readout.leak"], ["y"])
@@ -128,14 +142,40 @@ def _synapse(b: GraphBuilder, layer: _Layer, rng: np.random.Generator) -> None:
         attributes |= {"strides": [1, 1], "pads": [1, 1, 1, 1]}
         attributes |= {"kernel": list(layer.weight_shape)} if "fan_in" in attributes else {}
     b.constant("layer.weight", weights)
-    b.call(layer.synapse, "layer.synapse", ["x", "layer.weight"], ["layer.a"], **attributes)
+    x = "front.s" if layer.spikes else "x"
+    b.call(layer.synapse, "layer.synapse", [x, "layer.weight"], ["layer.a"], **attributes)
 
 
-def _rescale(b: GraphBuilder, name: str, outputs: int, spatial: int = 0) -> None:
+def _hand_on(b: GraphBuilder, shape: tuple[int, ...]) -> None:
+    """Spikes front.s where x is not 0."""
+    identity = np.eye(shape[0], dtype=np.int8)
+    if len(shape) == 1:
+        b.constant("front.weight", identity)
+        b.call("Linear", "front.synapse", ["x", "front.weight"], ["front.a"])
+    else:
+        b.constant("front.weight", identity[:, :, None, None])
+        b.call("Conv2d", "front.synapse", ["x", "front.weight"], ["front.a"], strides=[1, 1], pads=[0, 0, 0, 0])
+    b.constant("front.lam", np.array([0], np.int32))
+    b.constant("front.theta", np.array([1], np.int32))
+    b.state("front.v", shape)
+    b.call("LIF", "front.fire", ["front.v", "front.a", "front.lam", "front.theta"], ["front.s", "front.v.new"])
+
+
+def _bound(layer: _Layer) -> int:
+    """Of the sums of a layer."""
+    weight = 1 if layer.synapse.startswith("Binary") else 128
+    return int(np.prod(layer.weight_shape[1:])) * weight * (1 if layer.spikes else 255)
+
+
+def _rescale(b: GraphBuilder, name: str, outputs: int, bound: int, spatial: int = 0) -> None:
+    """With the constants that an exported model has for this bound."""
+    from edgesnn.export.fixed_point import multiplier
+
     column = (-1,) + (1,) * spatial
-    b.constant(f"{name}.M", np.full(outputs, 2**8, np.int32).reshape(column))
+    m, shift = multiplier(np.full(outputs, _SCALE), bound, name)
+    b.constant(f"{name}.M", m.reshape(column))
     b.constant(f"{name}.b", np.zeros(outputs, np.int32).reshape(column))
-    b.call("Rescale", f"{name}.rescale", [f"{name}.a", f"{name}.M", f"{name}.b"], [f"{name}.I"], shift=16)
+    b.call("Rescale", f"{name}.rescale", [f"{name}.a", f"{name}.M", f"{name}.b"], [f"{name}.I"], shift=shift)
 
 
 def _metadata(b: GraphBuilder, layer: _Layer) -> dict[str, str]:

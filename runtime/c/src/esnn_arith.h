@@ -24,19 +24,51 @@ static inline int64_t esnn_clamp64(int64_t x, int64_t low, int64_t high) {
     return x < low ? low : x > high ? high : x;
 }
 
+/* 32-bit values at a limit; cores that have an instruction for it use it. */
+static inline int32_t esnn_clamp32(int32_t x, int32_t low, int32_t high) {
+    return x < low ? low : x > high ? high : x;
+}
+
+/* max(x, 0) without a comparison: one or two instructions, where a conditional move takes three. */
+static inline int32_t esnn_positive(int32_t x) {
+    return x & ~esnn_asr32(x, 31);
+}
+
 /* Membranes and logits hold signed 24 bits. */
-static inline int32_t esnn_sat24(int64_t x) {
-    return (int32_t)esnn_clamp64(x, -8388608, 8388607);
+static inline int32_t esnn_sat24(int32_t x) {
+    return esnn_clamp32(x, -8388608, 8388607);
 }
 
-/* (leak*v + 2^14) >> 15, leak in Q15. */
-static inline int64_t esnn_leak(int32_t v, int32_t leak) {
-    return esnn_asr64((int64_t)leak * v + (1 << 14), 15);
+/* Four bytes at an aligned address, lowest first. The built-in, as a freestanding memcpy would be a call. */
+static inline uint32_t esnn_load_aligned(const uint8_t *from) {
+#if defined(__GNUC__)
+    uint32_t word;
+    __builtin_memcpy(&word, __builtin_assume_aligned(from, 4), sizeof word);
+    return word;
+#else
+    return from[0] | (uint32_t)from[1] << 8 | (uint32_t)from[2] << 16 | (uint32_t)from[3] << 24;
+#endif
 }
 
-/* m = sat24(((leak*v + 2^14) >> 15) + current) */
+/* floor(x*y / 2^32): the high word of a long product is one instruction on most cores. */
+static inline int32_t esnn_high(int32_t x, int32_t y) {
+    return (int32_t)esnn_asr64((int64_t)x * y, 32);
+}
+
+/* (leak*v + 2^14) >> 15 for v of 24 bits and 0 <= leak <= 2^15. With both factors shifted up, the product's low word
+ * does not matter: it is (2^22*leak*v + 2^36) >> 37. Cores with DSP instructions round to the high word in one. */
+static inline int32_t esnn_leak(int32_t v, int32_t leak) {
+#if defined(__ARM_FEATURE_DSP)
+    return (int32_t)esnn_asr64((int64_t)(v * (1 << 2)) * (leak * (1 << 15)) + ((int64_t)1 << 31), 32);
+#else
+    return esnn_asr32(esnn_high(v * (1 << 7), leak * (1 << 15)) + (1 << 4), 5);
+#endif
+}
+
+/* sat24(((leak*v + 2^14) >> 15) + current) for v of 24 bits. A current beyond 26 bits saturates whatever v is, so that
+ * limiting it changes nothing and the sum fits. */
 static inline int32_t esnn_integrate(int32_t v, int32_t leak, int32_t current) {
-    return esnn_sat24(esnn_leak(v, leak) + current);
+    return esnn_sat24(esnn_leak(v, leak) + esnn_clamp32(current, -(1 << 25), (1 << 25) - 1));
 }
 
 /* (x*multiplier + 2^(shift-1)) >> shift, 1 <= shift <= 62. */

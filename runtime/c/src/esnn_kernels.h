@@ -67,12 +67,20 @@ void esnn_conv2d(const void *x, esnn_format format, const int8_t *w, int16_t *pa
 void esnn_binary_conv2d(const void *x, esnn_format format, const uint8_t *w, int16_t *patch, int32_t *a,
                         const esnn_window *g);
 
+/* The same for int8 weights on binary spikes x (0 or 1), event-driven: work grows with the spikes that were fired. w is
+ * stored for adding, as in esnn_event.h, with C inputs a block, or kh*kw*C in the order [kh, kw, C]; that is 2^16 at
+ * most. x is 4-byte aligned. `scratch` holds C elements; in a convolution kh*kw*C + kh*W*(C + 1). */
+void esnn_event_linear(const uint8_t *x, const uint32_t *w, uint16_t *scratch, int32_t *a, uint32_t inputs,
+                       uint32_t outputs);
+void esnn_event_conv2d(const uint8_t *x, const uint32_t *w, uint16_t *scratch, int32_t *a, const esnn_window *g);
+
 /* y[c,i,j] = max of the window of x; padding is not supported. */
 void esnn_maxpool2d(const uint8_t *x, uint8_t *y, const esnn_window *g);
 
-/* current = ((a*M[o] + 2^(shift-1)) >> shift) + b[o]; a and current are [O, P] and may be the same buffer. */
+/* current = ((a*M[o] + 2^(shift-1)) >> shift) + b[o]; a and current are [O, P] and may be the same buffer. It takes
+ * fewer instructions with lift = 33 - shift, if that is positive and all a*2^lift fit int32; else lift is 0. */
 void esnn_rescale(const int32_t *a, const int32_t *multiplier, const int32_t *bias, int32_t *current, uint32_t outputs,
-                  uint32_t pixels, uint32_t shift);
+                  uint32_t pixels, uint32_t shift, uint32_t lift);
 
 /* Neurons: v, of 24 bits, is updated in place; spikes s; n elements; |theta| < 2^30. */
 void esnn_empf(int32_t *v, const int32_t *current, uint8_t *s, uint32_t n, int32_t lam, int32_t theta, uint32_t k,

@@ -4,12 +4,18 @@
 
 /* s = clamp((m - theta + 2^(k-1)) >> k, 0, 2^bits - 1), 1 <= k <= 24, 1 <= bits <= 8. */
 static int32_t empf_spike(int32_t m, int32_t theta, uint32_t k, uint32_t bits) {
-    const int32_t s = esnn_asr32(m - theta + (1 << (k - 1)), k);
-    const int32_t most = (1 << bits) - 1;
-    return s < 0 ? 0 : s > most ? most : s;
+    const int32_t s = esnn_asr32(m - theta + (1 << (k - 1)), k), most = (1 << bits) - 1;
+    return esnn_clamp32(esnn_positive(s), 0, most);
 }
 
-#if !ESNN_DSP
+void esnn_parallel_empf(const int32_t *current, uint8_t *s, uint32_t n, int32_t theta, uint32_t k, uint32_t bits) {
+    ESNN_ONE_TURN
+    for (uint32_t i = 0; i < n; i++) {
+        s[i] = (uint8_t)empf_spike(esnn_sat24(current[i]), theta, k, bits);
+    }
+}
+
+#if !ESNN_MVE
 void esnn_empf(int32_t *v, const int32_t *current, uint8_t *s, uint32_t n, int32_t lam, int32_t theta, uint32_t k,
                uint32_t bits) {
     ESNN_ONE_TURN
@@ -20,16 +26,7 @@ void esnn_empf(int32_t *v, const int32_t *current, uint8_t *s, uint32_t n, int32
         s[i] = (uint8_t)spike;
     }
 }
-#endif
 
-void esnn_parallel_empf(const int32_t *current, uint8_t *s, uint32_t n, int32_t theta, uint32_t k, uint32_t bits) {
-    ESNN_ONE_TURN
-    for (uint32_t i = 0; i < n; i++) {
-        s[i] = (uint8_t)empf_spike(esnn_sat24(current[i]), theta, k, bits);
-    }
-}
-
-#if !ESNN_MVE
 void esnn_lif(int32_t *v, const int32_t *current, uint8_t *s, uint32_t n, int32_t lam, int32_t theta) {
     ESNN_ONE_TURN
     for (uint32_t i = 0; i < n; i++) {
@@ -51,6 +48,6 @@ void esnn_leaky_integrate(int32_t *acc, const int32_t *current, uint32_t n, int3
 void esnn_trace(int32_t *trace, const uint8_t *s, uint32_t n, int32_t leak, int32_t gain, int32_t limit) {
     ESNN_ONE_TURN
     for (uint32_t i = 0; i < n; i++) {
-        trace[i] = (int32_t)esnn_clamp64(esnn_leak(trace[i], leak) + (int64_t)s[i] * gain, 0, limit);
+        trace[i] = (int32_t)esnn_clamp64((int64_t)s[i] * gain + esnn_leak(trace[i], leak), 0, limit);
     }
 }

@@ -31,20 +31,6 @@ void esnn_patch_row(const void *x, esnn_format format, int16_t *patch, uint32_t 
     zero(patch + n, ESNN_PATCH(n) - n);
 }
 
-/* The part of a kernel that is inside the image: [first, last). */
-typedef struct {
-    uint32_t first, last;
-} span;
-
-/* start is where the kernel starts, in padded coordinates. */
-static span inside(uint32_t start, uint32_t kernel, uint32_t padding, uint32_t size) {
-    const uint32_t outside = padding > start ? padding - start : 0, end = size + padding;
-    const uint32_t until = end > start ? end - start : 0;
-    const span part = {outside < kernel ? outside : kernel, until < kernel ? until : kernel};
-    const span none = {kernel, kernel};
-    return part.first < part.last ? part : none;
-}
-
 /* Rows of three columns, by far the most frequent. */
 static ESNN_NOINLINE void widen_rows3(const uint8_t *x, int32_t flip, int16_t *to, uint32_t width, uint32_t rows) {
     ESNN_ONE_TURN
@@ -57,7 +43,7 @@ static ESNN_NOINLINE void widen_rows3(const uint8_t *x, int32_t flip, int16_t *t
 
 /* Rows of the columns inside the image, with zeros around. */
 static ESNN_NOINLINE void widen_rows(const uint8_t *x, int32_t flip, int16_t *to, uint32_t width, uint32_t rows,
-                                     uint32_t kernel, span columns) {
+                                     uint32_t kernel, esnn_span columns) {
     for (; rows > 0; rows--, x += width, to += kernel) {
         zero(to, columns.first);
         widen(x, flip, to + columns.first, columns.last - columns.first);
@@ -68,8 +54,8 @@ static ESNN_NOINLINE void widen_rows(const uint8_t *x, int32_t flip, int16_t *to
 static int16_t *widen_window(const uint8_t *x, int32_t flip, int16_t *to, const esnn_window *g, uint32_t row,
                              uint32_t column) {
     const uint32_t top = row * g->stride_height, left = column * g->stride_width, kernel = g->kernel_width;
-    const span rows = inside(top, g->kernel_height, g->padding_top, g->height);
-    const span columns = inside(left, kernel, g->padding_left, g->width);
+    const esnn_span rows = esnn_inside(top, g->kernel_height, g->padding_top, g->height);
+    const esnn_span columns = esnn_inside(left, kernel, g->padding_left, g->width);
 
     if (rows.first < rows.last && columns.first < columns.last) {
         x += (top + rows.first - g->padding_top) * g->width + left + columns.first - g->padding_left;

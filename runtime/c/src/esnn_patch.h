@@ -4,6 +4,21 @@
 
 #include "esnn_kernels.h"
 
+/* The part of a window that is inside the image: [first, last). */
+typedef struct {
+    uint32_t first, last;
+} esnn_span;
+
+/* Of a window of `kernel` rows or columns that starts at `start`, in padded coordinates; first = last if there is none.
+ */
+static inline esnn_span esnn_inside(uint32_t start, uint32_t kernel, uint32_t padding, uint32_t size) {
+    const uint32_t outside = padding > start ? padding - start : 0, end = size + padding;
+    const uint32_t until = end > start ? end - start : 0;
+    const esnn_span part = {outside < kernel ? outside : kernel, until < kernel ? until : kernel};
+    const esnn_span none = {kernel, kernel};
+    return part.first < part.last ? part : none;
+}
+
 /* patch[0..n) = x, followed by zeros up to ESNN_PATCH(n). */
 void esnn_patch_row(const void *x, esnn_format format, int16_t *patch, uint32_t n);
 

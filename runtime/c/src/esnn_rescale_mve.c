@@ -59,7 +59,8 @@ static void rescale_row(const int32_t *a, const int32_t *m, const int32_t *bias,
 }
 
 void esnn_rescale(const int32_t *a, const int32_t *multiplier, const int32_t *bias, int32_t *current, uint32_t outputs,
-                  uint32_t pixels, uint32_t shift) {
+                  uint32_t pixels, uint32_t shift, uint32_t lift) {
+    (void)lift; /* every four numbers find their own */
     if (shift > 32) {
         for (uint32_t i = 0; i < outputs * pixels; i++) {
             current[i] = (int32_t)(esnn_scale(a[i], multiplier[i / pixels], shift) + bias[i / pixels]);

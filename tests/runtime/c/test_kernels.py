@@ -10,6 +10,8 @@ import numpy as np
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from edgesnn.export.c_kernels import event_rows
+
 INT32 = np.iinfo(np.int32)
 seeds = st.integers(0, 2**32 - 1)
 shifts = st.integers(1, 12)
@@ -101,6 +103,36 @@ def test_conv2d(kernels, seed, geometry, dtype, binary):
     np.testing.assert_array_equal(a, golden.conv2d(x, w, stride, pads))
 
 
+def spikes(rng, shape, activity):
+    return (rng.random(shape) < activity).astype(np.uint8)
+
+
+activities = st.sampled_from([0, 0.1, 0.5, 1])
+
+
+@given(seeds, st.one_of(st.integers(1, 70), st.integers(250, 600)), st.integers(1, 40), activities)
+def test_event_linear(kernels, seed, inputs, outputs, activity):
+    rng = np.random.default_rng(seed)
+    x, w = spikes(rng, inputs, activity), extreme(rng, np.int8, (outputs, inputs))
+    a, scratch, rows = np.empty(outputs, np.int32), np.full(inputs, 12345, np.uint16), event_rows(w)
+    kernels.esnn_event_linear(p(x), p(rows), p(scratch), p(a), inputs, outputs)
+    np.testing.assert_array_equal(a, golden.linear(x, w))
+
+
+@given(seeds, windows(), st.sampled_from([1, 3, 4, 7, 16, 18, 36]), activities, st.booleans())
+def test_event_conv2d(kernels, seed, geometry, outputs, activity, many):
+    g, kernel, stride, pads = geometry
+    g.out_channels, g.channels = outputs, g.channels * 40 if many else g.channels
+    rng = np.random.default_rng(seed)
+    x = spikes(rng, (g.channels, g.height, g.width), activity)
+    w = extreme(rng, np.int8, (outputs, g.channels, *kernel))
+    a = np.empty((outputs, g.out_height, g.out_width), np.int32)
+    scratch = np.full(w[0].size + kernel[0] * g.width * (g.channels + 1), 12345, np.uint16)
+    rows = event_rows(w)
+    kernels.esnn_event_conv2d(p(x), p(rows), p(scratch), p(a), ctypes.byref(g))
+    np.testing.assert_array_equal(a, golden.conv2d(x, w, stride, pads))
+
+
 @given(seeds, windows(padded=False))
 def test_maxpool2d(kernels, seed, geometry):
     g, kernel, stride, _ = geometry
@@ -110,8 +142,8 @@ def test_maxpool2d(kernels, seed, geometry):
     np.testing.assert_array_equal(y, golden.maxpool2d(x, kernel, stride))
 
 
-@given(seeds, st.integers(1, 9), st.integers(1, 9), st.integers(1, 40), st.booleans())
-def test_rescale(kernels, seed, outputs, pixels, shift, in_place):
+@given(seeds, st.integers(1, 9), st.integers(1, 9), st.integers(1, 40), st.booleans(), st.booleans())
+def test_rescale(kernels, seed, outputs, pixels, shift, lifted, in_place):
     rng = np.random.default_rng(seed)
     a = extreme(rng, np.int32, (outputs, pixels), (-(2**22), 2**22))
     limit = min(2**30, 2**shift)  # the exporter proves that the current fits int32
@@ -119,7 +151,8 @@ def test_rescale(kernels, seed, outputs, pixels, shift, in_place):
     bias = extreme(rng, np.int32, outputs, (-(2**24), 2**24))
     expected = golden.rescale(a, multiplier, bias, shift)
     current = a if in_place else np.empty_like(a)
-    kernels.esnn_rescale(p(a), p(multiplier), p(bias), p(current), outputs, pixels, shift)
+    lift = max(min(33 - shift, 8), 0) if lifted else 0  # 23 bits and 8 fit int32
+    kernels.esnn_rescale(p(a), p(multiplier), p(bias), p(current), outputs, pixels, shift, lift)
     np.testing.assert_array_equal(current, expected)
 
 

@@ -14,10 +14,12 @@ from emulated import EMULATED, need
 
 import edgesnn.runtime
 from edgesnn import boards
+from edgesnn.export.c_kernels import event_rows
 from edgesnn.runtime.board import Harness
 from edgesnn.runtime.firmware import build
 
-LINEAR, BINARY_LINEAR, CONV2D, BINARY_CONV2D, RESCALE, EMPF, PARALLEL_EMPF, LIF, LEAKY_INTEGRATE, TRACE = range(10)
+LINEAR, BINARY_LINEAR, CONV2D, BINARY_CONV2D, EVENT_LINEAR, EVENT_CONV2D = range(6)
+RESCALE, EMPF, PARALLEL_EMPF, LIF, LEAKY_INTEGRATE, TRACE = range(6, 12)
 X_BYTES, W_BYTES, RESULTS = 4096 + 16, 6112, 1024
 ENDS = (0, 1, 2**14, 2**15 - 1, 2**15)
 
@@ -84,7 +86,9 @@ def test_linear(call: Call, binary: bool) -> None:
         assert not got[outputs:].any()
 
 
-def random_window(rng: np.random.Generator) -> tuple[tuple[int, ...], tuple[int, int], tuple[int, ...]]:
+def random_window(
+    rng: np.random.Generator, outputs: int | None = None
+) -> tuple[tuple[int, ...], tuple[int, int], tuple[int, ...]]:
     """Fields of esnn_window, strides and ONNX pads; at least one output pixel."""
     while True:
         kernel, strides = rng.integers(1, 5, 2), rng.integers(1, 3, 2)
@@ -92,7 +96,8 @@ def random_window(rng: np.random.Generator) -> tuple[tuple[int, ...], tuple[int,
             kernel, strides = np.array([3, 3]), np.array([1, 1])
         pads, (height, width) = rng.integers(0, 3, 4), rng.integers(1, 10, 2)
         rows, columns = height + pads[0] + pads[2] - kernel[0], width + pads[1] + pads[3] - kernel[1]
-        channels, outputs = int(rng.integers(1, 12)), int(rng.integers(1, 9))
+        channels = int(rng.integers(1, 12))
+        outputs = outputs or int(rng.integers(1, 9))
         shape = (rows // strides[0] + 1, columns // strides[1] + 1)
         if rows >= 0 and columns >= 0 and outputs * shape[0] * shape[1] <= RESULTS:
             break
@@ -112,6 +117,32 @@ def test_conv2d(call: Call, binary: bool) -> None:
         got = call(BINARY_CONV2D if binary else CONV2D, x, stored, window, skip=skip)
         expected = golden.conv2d(x, w, strides, pads).ravel()
         np.testing.assert_array_equal(got[: expected.size], expected, f"{window} {pads} {dtype}")
+        assert not got[expected.size :].any()
+
+
+def spikes(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    """None, a few or all of the inputs."""
+    return (rng.random(shape) < rng.choice([0, 0.1, 0.5, 1])).astype(np.uint8)
+
+
+def test_event_linear(call: Call) -> None:
+    rng = np.random.default_rng(10)
+    sizes = [*range(1, 12), 31, 64, 127]
+    for inputs, outputs in [*((n, int(rng.integers(1, 40))) for n in sizes), (255, 4), (256, 20), (257, 17), (700, 7)]:
+        x, w = spikes(rng, (inputs,)), extreme(rng, np.int8, (outputs, inputs))
+        got = call(EVENT_LINEAR, x, event_rows(w), (inputs, 1, 1, outputs, *[1] * 8))
+        np.testing.assert_array_equal(got[:outputs], golden.linear(x, w), f"{inputs} -> {outputs}")
+        assert not got[outputs:].any()
+
+
+def test_event_conv2d(call: Call) -> None:
+    rng = np.random.default_rng(11)
+    for turn in range(40):
+        window, strides, pads = random_window(rng, outputs=int(rng.integers(1, 9)) if turn % 2 else 16)
+        x, w = spikes(rng, window[:3]), extreme(rng, np.int8, (window[3], window[0], *window[6:8]))
+        got = call(EVENT_CONV2D, x, event_rows(w), window)
+        expected = golden.conv2d(x, w, strides, pads).ravel()
+        np.testing.assert_array_equal(got[: expected.size], expected, f"{window} {pads}")
         assert not got[expected.size :].any()
 
 
@@ -148,8 +179,11 @@ def test_rescale(call: Call) -> None:
         multiplier = extreme(rng, np.int32, outputs, (-limit, limit))
         bias = extreme(rng, np.int32, outputs, (-(2**24), 2**24))
         constants = np.concatenate([multiplier, bias, np.zeros(n, np.int32)])
-        got = call(RESCALE, a, constants, elements(n, outputs), (shift, 0, 0, 0))
-        np.testing.assert_array_equal(got[:n], golden.rescale(a, multiplier, bias, shift).ravel(), f"shift {shift}")
+        room = 31 - int(np.abs(a).max()).bit_length()
+        for lift in {0, 33 - shift} if 0 < 33 - shift <= room else {0}:
+            got = call(RESCALE, a, constants, elements(n, outputs), (shift, lift, 0, 0))
+            expected = golden.rescale(a, multiplier, bias, shift).ravel()
+            np.testing.assert_array_equal(got[:n], expected, f"shift {shift}, lift {lift}")
 
 
 def membranes(rng: np.random.Generator, n: int) -> tuple[Array, Array]:

@@ -3,7 +3,20 @@
 
 #include "esnn_kernels.h"
 
-enum { LINEAR, BINARY_LINEAR, CONV2D, BINARY_CONV2D, RESCALE, EMPF, PARALLEL_EMPF, LIF, LEAKY_INTEGRATE, TRACE };
+enum {
+    LINEAR,
+    BINARY_LINEAR,
+    CONV2D,
+    BINARY_CONV2D,
+    EVENT_LINEAR,
+    EVENT_CONV2D,
+    RESCALE,
+    EMPF,
+    PARALLEL_EMPF,
+    LIF,
+    LEAKY_INTEGRATE,
+    TRACE
+};
 
 typedef struct {
     uint32_t kernel, format;
@@ -29,8 +42,15 @@ static void synapse(const request *r, int16_t *patch, int32_t *a) {
     case CONV2D:
         esnn_conv2d(x, format, (const int8_t *)w, patch, a, &r->g);
         break;
-    default:
+    case BINARY_CONV2D:
         esnn_binary_conv2d(x, format, w, patch, a, &r->g);
+        break;
+    case EVENT_LINEAR:
+        esnn_event_linear(r->x, (const uint32_t *)(const void *)r->w, (uint16_t *)patch, a, r->g.channels,
+                          r->g.out_channels);
+        break;
+    default:
+        esnn_event_conv2d(r->x, (const uint32_t *)(const void *)r->w, (uint16_t *)patch, a, &r->g);
         break;
     }
 }
@@ -46,7 +66,7 @@ static void elementwise(const request *r, int32_t *v, uint8_t *s, int32_t *y) {
     switch (r->kernel) {
     case RESCALE:
         esnn_rescale(current, given, given + r->g.out_channels, v, r->g.out_channels, n / r->g.out_channels,
-                     (uint32_t)p[0]);
+                     (uint32_t)p[0], (uint32_t)p[1]);
         break;
     case EMPF:
         esnn_empf(v, current, s, n, p[0], p[1], (uint32_t)p[2], (uint32_t)p[3]);
@@ -78,7 +98,7 @@ static void step(uint8_t *arena, const void *x, int32_t *y) {
     for (uint32_t i = 0; i < KERNEL_SERVER_CLASSES; i++) {
         y[i] = 0;
     }
-    if (r->kernel <= BINARY_CONV2D) {
+    if (r->kernel <= EVENT_CONV2D) {
         synapse(r, (int16_t *)(void *)(arena + 4), y);
     } else {
         elementwise(r, (int32_t *)(void *)(arena + 4), arena + 4 + 4096, y);

@@ -1,0 +1,97 @@
+"""Which kernel a node of the step gets in C, given what is proven about its operands.
+
+The ONNX graph says what is computed; a faster kernel that gives the same integers may need a property of its inputs, or
+its constants in another layout:
+
+- `Linear` and `Conv2d` with constant weights on inputs of 0 and 1 become `EventLinear` and `EventConv2d`, whose work
+  grows with the spikes that were fired; their weights are stored as `event_rows` lays them out.
+- `Rescale` is told how far its input can be shifted up (`lift`), so that one word of the product is enough.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgesnn.export.bounds import Interval
+from edgesnn.export.c_graph import Graph, Node, Tensor
+
+Array = NDArray[Any]
+
+#: Outputs of a wide and of a narrow block of rows, and what is added to a weight to make it unsigned.
+WIDE, NARROW, WEIGHT_BIAS = 16, 4, 128
+#: Rows of a block that an index of 16 bits can tell apart.
+MOST_ROWS = 2**16
+_EVENT = {"Linear": "EventLinear", "Conv2d": "EventConv2d"}
+_ROWS = ".rows"
+
+
+def choose(graph: Graph, intervals: Mapping[str, Interval]) -> Graph:
+    """The same graph for the kernels chosen; constants in another layout take the place of those nothing reads then.
+
+    Args:
+        graph: the step as read from ONNX.
+        intervals: the proven range of each value, by name.
+    """
+    nodes, constants = [], dict(graph.constants)
+    for node in graph.nodes:
+        if _is_event(node, intervals):
+            weights = node.inputs[1]
+            constants[weights.place + _ROWS] = event_rows(graph.constants[weights.place])
+            nodes.append(_event(node, constants[weights.place + _ROWS]))
+        elif node.op == "Rescale":
+            nodes.append(replace(node, attributes=node.attributes | {"lift": _lift(node, intervals)}))
+        else:
+            nodes.append(node)
+    read = {tensor.place for node in nodes for tensor in _operands(node)}
+    return Graph(tuple(nodes), {name: array for name, array in constants.items() if name in read}, graph.y)
+
+
+def event_rows(weights: Array) -> Array:
+    """int8 [O, C] or [O, C, kh, kw] -> words uint32 [n], stored for adding (runtime/c/src/esnn_event.h).
+
+    Blocks of 16 outputs, then blocks of 4; a block holds a row of bytes w + 128 for each input, lowest first, the
+    inputs of a convolution in the order [kh, kw, C]; rows are filled up with zeros.
+    """
+    outputs = len(weights)
+    by_input = np.moveaxis(weights, 1, -1).reshape(outputs, -1).T  # [inputs, O]
+    wide = outputs // WIDE * WIDE
+    padded = np.zeros((len(by_input), wide + -(-(outputs - wide) // NARROW) * NARROW), np.uint8)
+    padded[:, :outputs] = by_input.astype(np.int16) + WEIGHT_BIAS
+    blocks = [padded[:, at : at + WIDE] for at in range(0, wide, WIDE)]
+    blocks += [padded[:, at : at + NARROW] for at in range(wide, padded.shape[1], NARROW)]
+    return np.concatenate([block.ravel() for block in blocks]).view("<u4").astype(np.uint32)
+
+
+def _operands(node: Node) -> list[Tensor]:
+    """The tensors a node reads, the time index of a parameter per time step among them."""
+    indices = [tensor.index for tensor in node.inputs if tensor.index is not None]
+    return [*node.inputs, *indices]
+
+
+def _is_event(node: Node, intervals: Mapping[str, Interval]) -> bool:
+    if node.op not in _EVENT:
+        return False
+    x, weights = node.inputs
+    low, high = intervals.get(x.place, (0, 255))
+    binary = x.kind == "value" and x.dtype == "uint8" and low >= 0 and high <= 1
+    return binary and weights.kind == "constant" and weights.size <= weights.shape[0] * MOST_ROWS
+
+
+def _event(node: Node, rows: Array) -> Node:
+    """The node with its weights stored as rows; what their shape said is an attribute."""
+    x, weights = node.inputs
+    stored = Tensor("constant", weights.place + _ROWS, str(rows.dtype), rows.shape)
+    attributes = node.attributes | {"fan_in": int(np.prod(weights.shape[1:])), "kernel": weights.shape}
+    return Node(_EVENT[node.op], node.name, (x, stored), node.outputs, attributes)
+
+
+def _lift(node: Node, intervals: Mapping[str, Interval]) -> int:
+    """Bits to shift the input of a Rescale up, so that its shift exceeds 32; 0 if it does, or if they are not free."""
+    lift = max(33 - int(node.attributes["shift"]), 0)
+    low, high = intervals.get(node.inputs[0].place, (-(2**31), 2**31 - 1))
+    return lift if max(-low, high) << lift < 2**31 else 0
