@@ -19,7 +19,8 @@ from edgesnn.cli.stream_output import troubles
 if TYPE_CHECKING:
     from edgesnn.runtime.stream import Counts, Decision
 
-REFRESH_SECONDS = 0.25
+REFRESHES_A_SECOND = 4
+RATE_SECONDS = 1.0  # rows are counted over so long at least
 LOGIT_UNIT = 2.0**-10  # nat
 
 
@@ -32,7 +33,7 @@ def confidence(logits: list[int]) -> tuple[float, float]:
 
 
 class LiveView:
-    """Shows the latest decision, redrawn at most every `REFRESH_SECONDS`; a context manager.
+    """Shows the latest decision, redrawn in a thread of its own a few times a second; a context manager.
 
     Args:
         console: where to draw.
@@ -41,36 +42,39 @@ class LiveView:
     """
 
     def __init__(self, console: Console, counts: Counts, clock: Callable[[], float] = time.monotonic) -> None:
-        self._counts, self._clock = counts, clock
-        self._live = Live(console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
-        self._drawn_at, self._drawn_rows, self._rate = clock(), 0, 0.0
+        self._console, self._counts, self._clock = console, counts, clock
+        self._since, self._rows_then, self._rate = clock(), 0, 0.0
         self._latest: Decision | None = None
+        self._live = Live(
+            console=console, get_renderable=self.render, refresh_per_second=REFRESHES_A_SECOND,
+            redirect_stdout=False, redirect_stderr=False,
+        )  # fmt: skip
 
     def show(self, decision: Decision) -> None:
         """Take the next decision."""
         self._latest = decision
-        now = self._clock()
-        passed = now - self._drawn_at
-        if passed >= REFRESH_SECONDS:
-            self._rate = (self._counts.rows - self._drawn_rows) / passed
-            self._drawn_at, self._drawn_rows = now, self._counts.rows
-            self._live.update(self.render(decision), refresh=True)
 
-    def render(self, decision: Decision) -> RenderableType:
-        """One decision as it is drawn."""
-        counts = self._counts
-        sure, lead = confidence(decision.logits)
-        bar = Table.grid(padding=(0, 1))
-        bar.add_row(
-            Text(decision.name, style="bold"), ProgressBar(total=1, completed=sure, width=30),
-            f"{sure:.0%}", f"margin {lead:.0%}",
-        )  # fmt: skip
-        at = "" if decision.seconds is None else f"{decision.seconds:,.1f} s   "
+    def render(self) -> RenderableType:
+        """What is drawn now."""
+        counts, decision = self._counts, self._latest
+        self._measure_rate()
+        at = "" if decision is None or decision.seconds is None else f"{decision.seconds:,.1f} s   "
         line = f"{at}{counts.rows:,} rows   {self._rate:,.1f} rows/s"
         if counts.accuracy is not None:
             line += f"   accuracy {counts.accuracy:.3f} of {counts.labelled:,}"
         wrong = ", ".join(troubles(counts))
-        return Group(bar, Text(line), Text(wrong or "no drops, no gaps", style="yellow" if wrong else "dim"))
+        return Group(
+            Text("waiting for the first frame") if decision is None else _bar(decision),
+            Text(line),
+            Text(wrong or "no drops, no gaps", style="yellow" if wrong else "dim"),
+        )
+
+    def _measure_rate(self) -> None:
+        now = self._clock()
+        passed = now - self._since
+        if passed >= RATE_SECONDS:
+            self._rate = (self._counts.rows - self._rows_then) / passed
+            self._since, self._rows_then = now, self._counts.rows
 
     def __enter__(self) -> Self:
         self._live.start()
@@ -79,6 +83,17 @@ class LiveView:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._latest is not None:
-            self._live.update(self.render(self._latest))
         self._live.stop()
+        if not self._console.is_terminal:
+            self._console.line()  # what comes next starts a line of its own
+
+
+def _bar(decision: Decision) -> RenderableType:
+    """The class that was decided, how sure that is, and by how much before the next."""
+    sure, lead = confidence(decision.logits)
+    bar = Table.grid(padding=(0, 1))
+    bar.add_row(
+        Text(decision.name, style="bold"), ProgressBar(total=1, completed=sure, width=30),
+        f"{sure:.0%}", f"margin {lead:.0%}",
+    )  # fmt: skip
+    return bar

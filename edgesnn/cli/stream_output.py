@@ -71,14 +71,14 @@ def troubles(counts: Counts) -> list[str]:
         "gaps": counts.gaps,
         "missing values": counts.missing,
         "saturated values": counts.saturated,
-        "times a channel silent or stuck": counts.troubles,
+        "channels silent or stuck": counts.troubles,
         "steps spared from learning": counts.spared,
         "late labels beyond the steps kept": counts.short,
         "rows dropped": counts.lost["dropped"],
         "lines of garbage": counts.lost["garbage"],
         "rows of silence": counts.lost["silence"],
     }
-    return [f"{count:,} {name}" for name, count in said.items() if count]
+    return [f"{name} {count:,}" for name, count in said.items() if count]
 
 
 def summary(counts: Counts) -> str:

@@ -139,7 +139,7 @@ def endless(session: ToySession, count: int) -> Iterator[Row | Label | Lost]:
             yield Lost(30, "dropped")
 
 
-@pytest.mark.parametrize(("early", "late"), [(4_000, 8_000), pytest.param(10_000, 100_000, marks=pytest.mark.long)])
+@pytest.mark.parametrize(("early", "late"), [(3_500, 6_000), pytest.param(10_000, 100_000, marks=pytest.mark.long)])
 def test_memory_is_constant_however_long_the_stream(session: ToySession, early: int, late: int) -> None:
     """From some thousand rows on: Python keeps up to 2,000 used tuples of each length for use again."""
     used: dict[int, int] = {}
