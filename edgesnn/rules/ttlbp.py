@@ -102,10 +102,10 @@ class TTLBP(Rule):
 
 
 def blocks(net: Network, n: int | None) -> list[Chain]:
-    """The network's units, n in a block; the readout belongs to the last block."""
+    """Every n hidden units of the network (`models.units`) joined; the readout belongs to the last block."""
     *hidden, readout = units(net).values()
-    size = len(hidden) if n is None else n
-    groups = [hidden[i : i + size] for i in range(0, len(hidden), size)]
+    size = n or max(len(hidden), 1)
+    groups = [hidden[i : i + size] for i in range(0, len(hidden), size)] or [[]]
     groups[-1].append(readout)
     return [Chain({name: layer for unit in group for name, layer in unit.layers.items()}) for group in groups]
 
