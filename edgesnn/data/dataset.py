@@ -48,6 +48,12 @@ class Images:
     values: NDArray[np.float32] | NDArray[np.uint8]
     labels: NDArray[np.int64]
 
+    def __post_init__(self) -> None:
+        if self.labels.shape != self.values.shape[:1]:
+            raise DataError(
+                f"images: expected a label for each of {len(self.values)} images, got {len(self.labels)}; give as many"
+            )
+
     def __len__(self) -> int:
         return len(self.labels)
 

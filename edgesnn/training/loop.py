@@ -68,7 +68,8 @@ class Loop:
             self.step = step
             batches.check(x, y, settings.steps, self.net.classes, self.place)
             if len(y) >= 2 * self.processes.count:  # batch statistics need two samples in every process
-                losses.append(self.learn(x, y))
+                loss = self.learn(x, y)
+                losses.append(loss * (self.share * self.processes.count / self.samples))  # that of all, on average
         for name, parameter in self.net.named_parameters():
             if parameter.isnan().any():
                 raise TrainingError(
@@ -85,7 +86,7 @@ class Loop:
         return epoch
 
     def learn(self, x: Tensor, y: Tensor) -> float:
-        """One batch: this process's share of it, in `accumulate` parts. Returns the loss."""
+        """One batch: this process's share of it, in `accumulate` parts. Returns the loss of the share."""
         self.samples = len(y)
         x, y = self.processes.share(x, y)
         self.share = len(y)
