@@ -5,7 +5,7 @@
  */
 #include "esnn_dsp.h"
 
-#if ESNN_DSP
+#if ESNN_DSP && !ESNN_MVE
 #include "esnn_patch.h"
 
 static uint32_t words_of(uint32_t fan_in) {
