@@ -51,6 +51,7 @@ class Sensors:
         self._mean, std = (np.repeat(np.asarray(part, np.float64), repeat) for part in (spec.mean, spec.std))
         limits = np.iinfo(spec.dtype)
         unit = std * spec.scale
+        # Halves are rounded to even: the lowest, an even number, takes its half, the highest, an odd one, does not.
         self._low, self._high = self._mean + (limits.min - 0.5) * unit, self._mean + (limits.max + 0.5) * unit
         self._count, self._gap_rows, self._stuck_rows = count, gap_rows, stuck_rows or math.inf
         self._last = self._mean.copy()
@@ -82,7 +83,7 @@ class Sensors:
         else:
             self._quiet[:] = 0
             self._last = row
-        return Checked(row, missing, int(np.count_nonzero((row < self._low) | (row > self._high))))
+        return Checked(row, missing, int(np.count_nonzero((row < self._low) | (row >= self._high))))
 
     def changes(self) -> Iterator[tuple[str, Trouble]]:
         """The channels whose trouble began or ended with the last row."""

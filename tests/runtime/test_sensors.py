@@ -75,12 +75,14 @@ def test_a_channel_may_be_constant_where_nothing_is_ever_stuck(model: Model) -> 
         assert not list(sensors.changes())
 
 
-@given(st.lists(st.floats(-1e4, 1e4), min_size=2, max_size=2))
-def test_saturated_is_what_the_integers_of_the_input_cannot_say(values: list[float]) -> None:
+@given(st.integers(-528, 528), st.sampled_from([-(2**20), -516, -515, -514, -513, 507, 508, 509, 510, 511, 2**20]))
+def test_saturated_is_what_the_integers_of_the_input_cannot_say(first: int, second: int) -> None:
+    """Values at every quarter of an integer, among them those that are rounded up and down at both ends."""
     model = make_model({"length": 1, "hop": 1, "channels": 2}, (2,))
     model.input = dataclasses.replace(model.input, mean=(10.0, 20.0), std=(2.0, 4.0), scale=0.25)
-    wanted = np.rint((np.array(values) - [10, 20]) / [2, 4] / 0.25)
-    clipped = int(np.count_nonzero(wanted != model.quantize(np.array(values))))
+    values = np.array([10, 20]) + np.array([2, 4]) * 0.25 * np.array([first, second]) / 4
+    wanted = np.rint((values - [10, 20]) / [2, 4] / 0.25)
+    clipped = int(np.count_nonzero(wanted != model.quantize(values)))
     assert Sensors(model, 5, 0).check(values).saturated == clipped
 
 

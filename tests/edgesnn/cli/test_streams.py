@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from command_line import Command
 from random_models import RandomModel, Shape
 
 from edgesnn.cli.termination import Termination
@@ -258,6 +259,19 @@ def test_a_port_that_goes_away_is_one_line_after_what_it_said(model: Model, tmp_
     assert errors.count(b"\n") == 1
     assert b"expected a port that stays" in errors
     assert learned(model, path) == 3
+
+
+@pytest.mark.parametrize(
+    "flags", [("--on-gap", "jump"), ("--gap-periods", "-1"), ("--late-seconds", "nan"), ("--stuck-seconds", "-2")]
+)
+def test_a_policy_that_cannot_be_is_one_line_before_anything_is_opened(
+    edgesnn: Command, flags: tuple[str, str]
+) -> None:
+    for command in ("run", "adapt"):
+        outcome = edgesnn(command, "no-such-model", *flags)
+        assert outcome.status == 2
+        assert outcome.err.startswith(f"edgesnn: {flags[0][2:].replace('-', '_')}: expected ")
+        assert outcome.err.count("\n") == 1
 
 
 def test_a_slow_reader_of_a_serial_port_costs_rows_that_are_counted(model: Model) -> None:
