@@ -7,6 +7,7 @@ RUN/checkpoint.safetensors   training state, from which an interrupted run goes 
 """
 
 import json
+import math
 import tomllib
 from dataclasses import dataclass
 from importlib import resources
@@ -14,7 +15,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_core import PydanticCustomError
 
 from edgesnn import checkpoint as files
 from edgesnn import data as datasets
@@ -35,13 +37,22 @@ class _Section(BaseModel):
 
 
 class ModelConfig(_Section):
-    """What `models.mlp` or `models.convnet` is called with; input shape and classes come from the data."""
+    """What a constructor of `edgesnn.models` is called with; input shape and classes come from the data."""
 
-    kind: Literal["mlp", "convnet"]
-    sizes: list[int]  # mlp: hidden widths; convnet: channels
+    kind: str  # its name
+    sizes: list[int] | None = None  # of an mlp's hidden layers or a convnet's channels
+    options: dict[str, Any] = Field(default_factory=dict)  # its other arguments, such as block or width
     neuron: dict[str, Any] = Field(default_factory=lambda: {"kind": "empf"})
     weights: Literal["binary", "float"] = "binary"
     leak: float | None = Field(None, ge=0, le=1)  # of the readout; None: by the data, STREAM_LEAK or IMAGE_LEAK
+
+    @field_validator("kind")
+    @classmethod
+    def _known(cls, kind: str) -> str:
+        if kind not in models.CONSTRUCTORS:
+            names = ", ".join(sorted(models.CONSTRUCTORS))
+            raise PydanticCustomError("model", "expected one of {names}", {"names": names})
+        return kind
 
 
 class StreamConfig(_Section):
@@ -131,17 +142,18 @@ def write_config(path: Path, config: RunConfig) -> None:
 def build_network(config: RunConfig, data: Dataset) -> Network:
     """The untrained network of a configuration, with the input and the classes of the data."""
     model = config.model
-    sized: dict[str, Any] = {"input_shape": list(data.input_shape), "channels": model.sizes}
-    if model.kind == "mlp":
-        size = 1
-        for side in data.input_shape:
-            size *= side
-        sized = {"inputs": size, "hidden": model.sizes}
+    arguments = dict(model.options)
+    if model.sizes is not None:
+        arguments["hidden" if model.kind == "mlp" else "channels"] = model.sizes
+    if models.takes_images(model.kind):
+        arguments["input_shape"] = list(data.input_shape)
+    else:
+        arguments["inputs"] = math.prod(data.input_shape)
     leak = model.leak
     if leak is None:
         leak = IMAGE_LEAK if data.frame is None else STREAM_LEAK
     common = {"classes": len(data.classes), "neuron": model.neuron, "weights": model.weights}
-    return models.build({"model": model.kind, **sized, **common, "seed": config.seed, "leak": leak})
+    return models.build({**arguments, **common, "model": model.kind, "seed": config.seed, "leak": leak})
 
 
 def load_data(config: RunConfig) -> Dataset:

@@ -11,13 +11,14 @@ from edgesnn.models.convolutional import alexnet, convnet, lenet1, lenet2
 from edgesnn.models.dense import mlp, recurrent
 from edgesnn.models.network import Network
 from edgesnn.models.nf_resnet import nf_resnet34, nf_resnet50
-from edgesnn.models.registry import NORMS, WEIGHTS, build
+from edgesnn.models.registry import CONSTRUCTORS, NORMS, WEIGHTS, build, takes_images
 from edgesnn.models.reparameterized import reparameterize
 from edgesnn.models.resnet import resnet18, resnet19, resnet34
 from edgesnn.models.units import units
 from edgesnn.models.vgg import vgg11, vgg13, vgg_f, vgg_snn
 
 __all__ = [
+    "CONSTRUCTORS",
     "NORMS",
     "WEIGHTS",
     "Attention",
@@ -40,6 +41,7 @@ __all__ = [
     "resnet18",
     "resnet19",
     "resnet34",
+    "takes_images",
     "units",
     "vgg11",
     "vgg13",

@@ -48,19 +48,29 @@ def constructor(make: Callable[P, Network]) -> Callable[P, Network]:
     return wrapper
 
 
+def takes_images(model: str) -> bool:
+    """Whether the constructor of this name has an `input_shape`; others have a number of `inputs`."""
+    return "input_shape" in inspect.signature(_constructor(model)).parameters
+
+
 def build(config: dict[str, Any]) -> Network:
     """The network that `Network.config` describes, with freshly seeded weights."""
     arguments = dict(config)
     model, folded = arguments.pop("model", None), arguments.pop("reparameterized", False)
-    if model not in CONSTRUCTORS:
-        raise ConfigError(f"model: expected one of {sorted(CONSTRUCTORS)}, got {model!r}")
+    make = _constructor(model)
     if "neuron" in arguments:
         arguments["neuron"] = neurons.build(arguments["neuron"])
     try:
-        net = CONSTRUCTORS[model](**arguments)
+        net = make(**arguments)
     except TypeError as error:
         raise ConfigError(f"model '{model}': {error}; see edgesnn.models.{model}") from None
     return reparameterize(net) if folded else net
+
+
+def _constructor(model: Any) -> Callable[..., Network]:
+    if model not in CONSTRUCTORS:
+        raise ConfigError(f"model: expected one of {sorted(CONSTRUCTORS)}, got {model!r}")
+    return CONSTRUCTORS[model]
 
 
 def _check(arguments: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from edgesnn.layers import SECA, StandardizedConv2d, is_binary
 from edgesnn.models import Attention, Feedback, Network, Residual
 from edgesnn.neurons import IF, MembraneNormEMPF
 from edgesnn.rules import SLTT
+from edgesnn.runs import ModelConfig, RunConfig, build_network
 
 M = es.models
 IMAGE = (2, 32, 32)
@@ -57,7 +59,7 @@ def images(net: Network, steps: int = 3, batch: int = 4, seed: int = 0) -> torch
 
 
 def test_small_ones_are_all_of_them():
-    assert set(SMALL) == set(M.registry.CONSTRUCTORS)
+    assert set(SMALL) == set(M.CONSTRUCTORS)
 
 
 @pytest.mark.parametrize(("name", "options"), VARIANTS, ids=IDS)
@@ -303,3 +305,45 @@ def test_units_by_name():
     assert list(M.units(SMALL["vgg_f"]())) == ["conv1", "readout"]
     assert list(M.units(SMALL["resnet18"]()))[:3] == ["conv0", "block1", "block2"]
     assert list(M.units(SMALL["nf_resnet34"]()))[:2] == ["conv0", "block2"]
+
+
+def run_config(kind, **model):
+    return RunConfig(data="digits", model=ModelConfig(kind=kind, **model), seed=2)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        run_config("mlp", sizes=[4, 5]),
+        run_config("convnet", sizes=[4], options={"norm": "none"}),
+        run_config("recurrent", options={"hidden": 6}, neuron={"kind": "lif"}, weights="float"),
+        run_config("resnet18", options={"block": "empf", "width": 2, "attention": 3}),
+        run_config("vgg_f", options={"width": 2, "pool": "max"}),
+    ],
+    ids=lambda config: config.model.kind,
+)
+def test_a_run_can_have_any_network(config):
+    data = SimpleNamespace(input_shape=(1, 8, 8), classes=tuple("abc"), frame=None)
+    net = build_network(config, data)
+    assert (net.config["model"], net.classes, net.config["seed"]) == (config.model.kind, 3, 2)
+    assert net.step(torch.rand(2, 1, 8, 8), {}, 0)[0].shape == (2, 3)
+    assert {key: net.config[key] for key in config.model.options} == config.model.options
+
+
+def test_a_run_config_knows_the_networks():
+    with pytest.raises(ValueError, match="expected one of alexnet, convnet"):
+        run_config("transformer")
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        (run_config("mlp"), "missing a required argument: 'hidden'"),
+        (run_config("resnet18", sizes=[3]), "unexpected keyword argument 'channels'"),
+        (run_config("resnet18", options={"depth": 3}), "unexpected keyword argument 'depth'"),
+    ],
+)
+def test_a_run_of_no_network_is_one_line(config, words):
+    with pytest.raises(ConfigError, match=words) as error:
+        build_network(config, SimpleNamespace(input_shape=(1, 8, 8), classes=tuple("abc"), frame=None))
+    assert "\n" not in str(error.value)
