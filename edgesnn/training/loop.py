@@ -2,6 +2,8 @@
 
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -62,14 +64,15 @@ class Loop:
         self.net.train()
         self.optimizer.zero_grad(set_to_none=True)
         losses = []
-        for step, (x, y) in enumerate(
-            self.data.training_batches(settings.steps, settings.batch_size, self.generator), start=1
-        ):
-            self.step = step
-            batches.check(x, y, settings.steps, self.net.classes, self.place)
-            if len(y) >= 2 * self.processes.count:  # batch statistics need two samples in every process
-                loss = self.learn(x, y)
-                losses.append(loss * (self.share * self.processes.count / self.samples))  # that of all, on average
+        with self._draws_of_layers():
+            for step, (x, y) in enumerate(
+                self.data.training_batches(settings.steps, settings.batch_size, self.generator), start=1
+            ):
+                self.step = step
+                batches.check(x, y, settings.steps, self.net.classes, self.place)
+                if len(y) >= 2 * self.processes.count:  # batch statistics need two samples in every process
+                    loss = self.learn(x, y)
+                    losses.append(loss * (self.share * self.processes.count / self.samples))  # of all, on average
         for name, parameter in self.net.named_parameters():
             if parameter.isnan().any():
                 raise TrainingError(
@@ -84,6 +87,15 @@ class Loop:
         self.history.epochs.append(epoch)
         self._remember(validation)
         return epoch
+
+    @contextmanager
+    def _draws_of_layers(self) -> Iterator[None]:
+        """What layers draw by themselves (dropout) follows from the seed, the epoch and the process, so that a training
+        that goes on draws as one that was not interrupted.
+        """
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed((self.settings.seed << 32) + (len(self.history.epochs) << 8) + self.processes.rank)
+            yield
 
     def learn(self, x: Tensor, y: Tensor) -> float:
         """One batch: this process's share of it, in `accumulate` parts. Returns the loss of the share."""
