@@ -36,7 +36,7 @@ class LateRing:
         states: keep the states too, which learning needs and scoring does not.
 
     Raises:
-        ConfigError: `seconds` of a model without a sample rate.
+        ConfigError: `seconds` of a model without a sample rate, or more than fit the memory.
     """
 
     def __init__(self, model: Model, seconds: float, states: bool) -> None:
@@ -49,7 +49,14 @@ class LateRing:
         self._half_period = 0.5 / model.rate_hz if seconds else 0.0
         self._spans = [(t.offset, -(-t.nbytes // 4) * 4) for t in model.tensors if states and t.kind == "state"]
         capacity = math.ceil(seconds * model.rate_hz / hop)
-        self._states = np.zeros((capacity, sum(size for _, size in self._spans)), np.uint8)
+        step_bytes = sum(size for _, size in self._spans)
+        try:
+            self._states = np.zeros((capacity, step_bytes), np.uint8)
+        except (MemoryError, ValueError):
+            raise ConfigError(
+                f"late labels: expected steps that fit the memory, got {capacity:,} of {step_bytes:,} bytes; "
+                "keep fewer seconds"
+            ) from None
         self._seconds = np.zeros(capacity)
         self._steps = np.full(capacity, -1, np.int64)  # -1: nothing there so far
         self._decisions = np.zeros(capacity, np.int32)

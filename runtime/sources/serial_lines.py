@@ -14,8 +14,8 @@ from edgesnn.runtime.sources.items import Item, Lost
 
 #: A line that is longer is garbage up to the next newline; it bounds what is kept of a line that never ends.
 MAX_LINE_BYTES = 4096
-#: So many lines without one row among them are no accident: wrong speed, or other columns.
-MAX_HOPELESS_LINES = 20
+#: So many lines without one row among them are no boot messages: wrong speed, or other columns.
+MAX_HOPELESS_LINES = 100
 #: A run of garbage is told after so many lines, even if it has not ended.
 TELL_GARBAGE = 100
 

@@ -137,6 +137,11 @@ def test_a_model_without_a_rate_keeps_no_seconds() -> None:
         LateRing(make_model(None, (1, 2, 2), rate_hz=0.0), 1.0, states=True)
 
 
+def test_more_steps_than_memory_are_refused(toy: Trace) -> None:
+    with pytest.raises(ConfigError, match="10,000,000,000,000,000,000 of 4 bytes; keep fewer seconds"):
+        LateRing(toy.model, 1e18, states=True)
+
+
 def test_the_memory_of_the_ring_is_taken_at_once(toy: Trace) -> None:
     ring = LateRing(toy.model, 2.0, states=True)
     before = ring.nbytes
