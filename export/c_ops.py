@@ -65,6 +65,12 @@ def _patch_bytes(fan_in: int) -> int:
     return -(-fan_in // 16) * 16 * 2
 
 
+def _binary_linear_scratch(node: Node) -> int:
+    """From ESNN_TABLE_LEAST outputs on, room for the tables of ESNN_TABLE_SCRATCH."""
+    patch = _patch_bytes(node.inputs[0].size)
+    return max(patch, 2048) if node.outputs[0].size >= 24 else patch
+
+
 def _format(x: Tensor) -> str:
     return {"uint8": "ESNN_U8", "int8": "ESNN_S8"}[x.dtype]
 
@@ -284,7 +290,7 @@ def _like(*numbers: int) -> Infer:
 OPS: dict[str, Op] = {
     "Linear": Op(_linear_shape, _linear("esnn_linear"), lambda node: _patch_bytes(node.inputs[0].size), synapse=True),
     "BinaryLinear": Op(
-        _linear_shape, _linear("esnn_binary_linear"), lambda node: _patch_bytes(node.inputs[0].size), synapse=True
+        _linear_shape, _linear("esnn_binary_linear"), _binary_linear_scratch, synapse=True
     ),
     "Conv2d": Op(_conv_shape, _conv("esnn_conv2d"), lambda node: 2 * _fan_in_scratch(node), synapse=True),
     "BinaryConv2d": Op(

@@ -10,6 +10,7 @@
  * B that of all b:  sum of w*x = 2*(S - n*z) - (B - n*z) = 2S - (B + n*z).
  */
 #include "esnn_dsp.h"
+#include "esnn_table.h"
 
 #if ESNN_DSP && !ESNN_MVE
 
@@ -72,6 +73,10 @@ static void rest_of_rows(const uint32_t *block, const uint8_t *w, uint32_t bytes
 void esnn_binary_linear(const void *x, esnn_format format, const uint8_t *w, int16_t *patch, int32_t *a,
                         uint32_t inputs, uint32_t outputs) {
     /* W (O,ceil(C/8)) bits @ x (C,) -> a (O,) */
+    if (outputs >= ESNN_TABLE_OUTPUTS) {
+        esnn_table_linear(x, format, w, (uint32_t *)(void *)patch, a, inputs, outputs);
+        return;
+    }
     const uint32_t row_bytes = (inputs + 7) / 8, rest = row_bytes % 4;
     const uint32_t z = format == ESNN_U8 ? 0 : 0x80808080u;
     uint32_t *blocks = (uint32_t *)(void *)patch;

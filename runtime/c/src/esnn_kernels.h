@@ -43,6 +43,13 @@
 #define ESNN_MVE 0
 #endif
 
+/* Keeps a compiler from computing a pointer from another one at each use, where it should have a register. */
+#if defined(__GNUC__)
+#define ESNN_OWN_REGISTER(pointer) __asm__("" : "+r"(pointer))
+#else
+#define ESNN_OWN_REGISTER(pointer) ((void)(pointer))
+#endif
+
 typedef enum { ESNN_U8, ESNN_S8 } esnn_format;
 
 /* A square convolution or pooling window over [channels, height, width]; the output is [O, out_height, out_width]. */
@@ -57,8 +64,15 @@ typedef struct {
 /* Scratch of the synapses, in int16_t: the inputs of one output, widened and padded with zeros. */
 #define ESNN_PATCH(fan_in) (((fan_in) + 15u) / 16u * 16u)
 
-/* Synapses: exact sums a = W x. `patch` is 4-byte aligned scratch of ESNN_PATCH(fan-in) elements; twice that in
- * convolutions, and 96 more in esnn_binary_conv2d, which gathers four pixels of 32 inputs at a time on some cores. */
+/* A binary-weight linear layer of so many outputs uses tables, as filling them pays; they take a scratch of so many
+ * int16_t, which is there from ESNN_TABLE_LEAST outputs on. */
+#define ESNN_TABLE_LEAST 24u
+#define ESNN_TABLE_OUTPUTS (ESNN_DSP ? 96u : ESNN_TABLE_LEAST)
+#define ESNN_TABLE_SCRATCH 1024u
+
+/* Synapses: exact sums a = W x. `patch` is 4-byte aligned scratch of ESNN_PATCH(fan-in) elements, and at least
+ * ESNN_TABLE_SCRATCH in esnn_binary_linear of ESNN_TABLE_LEAST outputs or more; twice ESNN_PATCH(fan-in) in convolutions, and
+ * 96 more in esnn_binary_conv2d, which gathers four pixels of 32 inputs at a time on some cores. */
 void esnn_linear(const void *x, esnn_format format, const int8_t *w, int16_t *patch, int32_t *a, uint32_t inputs,
                  uint32_t outputs);
 void esnn_binary_linear(const void *x, esnn_format format, const uint8_t *w, int16_t *patch, int32_t *a,

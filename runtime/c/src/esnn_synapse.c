@@ -1,5 +1,6 @@
 /* Linear and convolutional synapses: the portable kernels, the reference of every variant. */
 #include "esnn_patch.h"
+#include "esnn_table.h"
 
 #if !ESNN_DSP
 
@@ -13,6 +14,10 @@ void esnn_linear(const void *x, esnn_format format, const int8_t *w, int16_t *pa
 void esnn_binary_linear(const void *x, esnn_format format, const uint8_t *w, int16_t *patch, int32_t *a,
                         uint32_t inputs, uint32_t outputs) {
     /* W (O,ceil(C/8)) bits @ x (C,) -> a (O,) */
+    if (outputs >= ESNN_TABLE_OUTPUTS) {
+        esnn_table_linear(x, format, w, (uint32_t *)(void *)patch, a, inputs, outputs);
+        return;
+    }
     esnn_patch_row(x, format, patch, inputs);
     esnn_patch_binary_dot(patch, w, a, inputs, outputs, 1);
 }

@@ -86,6 +86,17 @@ def test_linear(call: Call, binary: bool) -> None:
         assert not got[outputs:].any()
 
 
+def test_binary_linear_of_many_outputs(call: Call) -> None:
+    rng = np.random.default_rng(12)
+    for inputs in [1, 7, 8, 9, 16, 31, 32, 33, 64, 100, 256]:
+        outputs, dtype = int(rng.integers(24, 150)), rng.choice([np.uint8, np.int8])
+        x, (w, stored) = extreme(rng, dtype, inputs), weights(rng, (outputs, inputs), binary=True)
+        skip = tuple(map(int, rng.integers(0, 4, 2)))
+        got = call(BINARY_LINEAR, x, stored, (inputs, 1, 1, outputs, *[1] * 8), skip=skip)
+        np.testing.assert_array_equal(got[:outputs], golden.linear(x, w), f"{inputs} -> {outputs} {dtype}")
+        assert not got[outputs:].any()
+
+
 def random_window(
     rng: np.random.Generator, outputs: int | None = None
 ) -> tuple[tuple[int, ...], tuple[int, int], tuple[int, ...]]:
