@@ -1,7 +1,7 @@
 /* Adding up rows of weights with the Arm DSP extension: UXTAB16 adds two bytes of a word to two sums of 16 bits. */
 #include "esnn_event.h"
 
-#if ESNN_DSP
+#if ESNN_DSP && !ESNN_MVE
 
 /* Input *list++: its row, from r2 + 16*input, to the even sums r4 to r7 and the odd sums r8 to r11. */
 #define ADD_ROW                                                                                                        \
