@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 
@@ -19,6 +19,10 @@ from edgesnn.layers import (
 from edgesnn.neurons import Neuron
 
 Layers = dict[str, nn.Module]
+#: Synapses of real, binary and standardized weights.
+_Kinds = tuple[type[nn.Module], type[nn.Module], type[nn.Module]]
+_CONV: _Kinds = (Conv2d, BinaryConv2d, StandardizedConv2d)
+_LINEAR: _Kinds = (Linear, BinaryLinear, StandardizedLinear)
 
 
 @dataclass(frozen=True)
@@ -38,16 +42,14 @@ class Parts:
         first: bool = False,
     ) -> nn.Module:  # fmt: skip
         """A convolution; padding None keeps the size (at stride 1)."""
-        options = {"stride": stride, "padding": kernel // 2 if padding is None else padding}
-        return self._synapse(Conv2d, BinaryConv2d, StandardizedConv2d, (inputs, outputs, kernel), options, first)
+        padding = kernel // 2 if padding is None else padding
+        return self._synapse(_CONV, first, inputs, outputs, kernel, stride=stride, padding=padding)
 
     def linear(self, inputs: int, outputs: int, first: bool = False) -> nn.Module:
-        return self._synapse(Linear, BinaryLinear, StandardizedLinear, (inputs, outputs), {}, first)
+        return self._synapse(_LINEAR, first, inputs, outputs)
 
-    def _synapse(
-        self, real: type[nn.Module], binary: type[nn.Module], standardized: type[nn.Module], sizes: tuple[int, ...],
-        options: dict[str, Any], first: bool,
-    ) -> nn.Module:  # fmt: skip
+    def _synapse(self, kinds: _Kinds, first: bool, *sizes: int, **options: Any) -> nn.Module:
+        real, binary, standardized = kinds
         is_binary = self.weights == "binary" and not first
         options["bias"] = self.norm != "batch"  # which has one of its own
         if self.norm == "standardized":
@@ -57,9 +59,8 @@ class Parts:
 
     @property
     def prototype(self) -> Neuron:
-        if self.neuron is None:  # `registry.constructor` put one there
-            raise TypeError("a neuron is missing")
-        return self.neuron
+        """`registry.constructor` puts one where there is None."""
+        return cast(Neuron, self.neuron)
 
     def neurons(self, channels: int) -> Neuron:
         return self.prototype.sized(channels)
