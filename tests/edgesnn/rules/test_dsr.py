@@ -13,7 +13,7 @@ import edgesnn as es
 from edgesnn import rules
 from edgesnn.errors import ConfigError, TrainingError
 from edgesnn.neurons import IF, LIF
-from edgesnn.rules.dsr import clamped_rate
+from edgesnn.rules.dsr import _Mean, clamped_rate
 
 T, N, K = 5, 6, 3
 
@@ -134,6 +134,16 @@ def test_eq_19_a_trained_threshold_gets_the_derivative_of_the_clamp():
     slope = 2 * 0.1 * net.layers["neuron1"].theta_values() * torch.sigmoid(raw)
     name = "layers.neuron1.theta_raw"
     torch.testing.assert_close(held[name] - free[name], slope.detach(), rtol=1e-10, atol=1e-12)
+
+
+def test_the_derivative_is_that_at_the_measured_current():
+    """Which is not that of the second pass where a norm or a pooling is between neurons."""
+    mean = _Mean(IF(1.0))
+    mean.add(torch.tensor([-0.5, 0.5]), torch.tensor([0.0, 0.75]))
+    current = torch.tensor([0.5, -0.5], requires_grad=True)
+    out, v = mean.represent(nn.Identity(), (current,), (current, current))
+    out.sum().backward()
+    assert (out.tolist(), current.grad.tolist(), v is current) == ([0.0, 0.75], [0.0, 1.0], True)
 
 
 def test_the_window_is_seen_once_by_norms_and_a_second_pass_leaves_no_trace():

@@ -202,7 +202,8 @@ def sgd(net, lr=0.1):
 
 
 def test_online_updates_after_every_step_with_the_gradient_of_that_step():
-    nets = [es.models.mlp(4, [8], K, es.LIF(0.75, 0.6)).double() for _ in range(2)]
+    nets = [es.models.mlp(4, [8, 7], K, es.LIF(0.75, 0.6)).double() for _ in range(2)]
+    before = nets[0].layers["linear2"].weight.clone()  # a binary synapse: its weights are computed
     x, y = batch()
     rules.OTTT("online").learn(nets[0], x, y, torch.Generator(), sgd(nets[0]))
     update, count = sgd(nets[1]), 0
@@ -210,6 +211,7 @@ def test_online_updates_after_every_step_with_the_gradient_of_that_step():
         update(loss)
         count += 1
     assert count == T
+    assert not torch.equal(before, nets[0].layers["linear2"].weight)
     for a, b in zip(nets[0].parameters(), nets[1].parameters(), strict=True):
         assert torch.equal(a, b)
 
