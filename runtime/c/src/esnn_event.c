@@ -104,9 +104,9 @@ static void sum_list(const uint16_t *list, uint32_t n, const uint32_t *w, uint32
     }
 }
 
-/* The inputs x[0..n) that fired; returns how many. An input that did not is written as well; the next one takes its
- * place. */
-static ESNN_NOINLINE uint32_t list_inputs(const uint8_t *x, uint32_t n, uint16_t *list) {
+#if !ESNN_MVE
+/* An input that did not fire is written as well; the next one takes its place. */
+uint32_t esnn_event_list_inputs(const uint8_t *x, uint32_t n, uint16_t *list) {
     const uint8_t *from = x, *whole = x + n / 4 * 4;
     uint16_t *to = list;
     ESNN_ONE_TURN
@@ -131,10 +131,11 @@ static ESNN_NOINLINE uint32_t list_inputs(const uint8_t *x, uint32_t n, uint16_t
     }
     return (uint32_t)(to - list);
 }
+#endif
 
 void esnn_event_linear(const uint8_t *x, const uint32_t *w, uint16_t *scratch, int32_t *a, uint32_t inputs,
                        uint32_t outputs) {
-    sum_list(scratch, list_inputs(x, inputs, scratch), w, inputs, a, outputs, 1);
+    sum_list(scratch, esnn_event_list_inputs(x, inputs, scratch), w, inputs, a, outputs, 1);
 }
 
 /* The spikes of the input rows under the window: a record for each pixel, of how many channels fired and which ones,
@@ -181,9 +182,8 @@ static void record_row(const uint8_t *x, uint16_t *to, const esnn_window *g) {
     }
 }
 
-/* The rows of weights for `pixels` records; `row` is that of channel 0 of the first. */
-static ESNN_NOINLINE uint16_t *list_rows(const uint16_t *record, uint32_t pixels, uint32_t row, uint32_t channels,
-                                         uint16_t *to) {
+#if !ESNN_MVE
+uint16_t *esnn_event_list_rows(const uint16_t *record, uint32_t pixels, uint32_t row, uint32_t channels, uint16_t *to) {
     ESNN_ONE_TURN
     for (; pixels > 0; pixels--, row += channels, record += 1 + channels) {
         const uint16_t *channel = record;
@@ -194,6 +194,7 @@ static ESNN_NOINLINE uint16_t *list_rows(const uint16_t *record, uint32_t pixels
     }
     return to;
 }
+#endif
 
 void esnn_event_conv2d(const uint8_t *x, const uint32_t *w, uint16_t *scratch, int32_t *a, const esnn_window *g) {
     const uint32_t kernel = g->kernel_width, channels = g->channels, stride = 1 + channels;
@@ -214,8 +215,8 @@ void esnn_event_conv2d(const uint8_t *x, const uint32_t *w, uint16_t *scratch, i
             uint32_t slot = (top + above.first) % g->kernel_height;
             uint16_t *to = scratch;
             for (uint32_t i = above.first; i < above.last; i++) {
-                to = list_rows(at + slot * g->width * stride, beside.last - beside.first,
-                               (i * kernel + beside.first) * channels, channels, to);
+                to = esnn_event_list_rows(at + slot * g->width * stride, beside.last - beside.first,
+                                          (i * kernel + beside.first) * channels, channels, to);
                 slot = slot + 1 < g->kernel_height ? slot + 1 : 0;
             }
             sum_list(scratch, (uint32_t)(to - scratch), w, rows, a, g->out_channels, pixels);

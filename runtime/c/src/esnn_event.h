@@ -16,4 +16,11 @@ enum { ESNN_WIDE = 16, ESNN_MOST_ROWS = 256, ESNN_WEIGHT_BIAS = 128 };
 void esnn_event_wide(const uint16_t *list, uint32_t n, const uint32_t *block, int32_t *a, uint32_t stride,
                      int32_t bias);
 
+/* The inputs x[0..n) that fired; returns how many. `list` holds n. */
+uint32_t esnn_event_list_inputs(const uint8_t *x, uint32_t n, uint16_t *list);
+
+/* The rows of weights for the channels that fired at `pixels` pixels, whose records are as in esnn_event_conv2d; `row`
+ * is that of channel 0 of the first. Returns where the list ends. */
+uint16_t *esnn_event_list_rows(const uint16_t *record, uint32_t pixels, uint32_t row, uint32_t channels, uint16_t *to);
+
 #endif

@@ -1,8 +1,10 @@
-/* Adding up rows of weights for Helium: sixteen bytes of a row widen to two vectors of sums of 16 bits. */
+/* Adding up rows of weights for Helium: sixteen bytes of a row widen to two vectors of sums of 16 bits. Lists are made
+ * from sixteen inputs, or eight channels of a pixel, at a time. */
 #include "esnn_event.h"
 #include "esnn_mve.h"
 
 #if ESNN_MVE
+#include <arm_mve.h>
 
 /* Input *list++: its row, from r2 + 16*input, to the sums q0 (outputs 0 to 7) and q1 (8 to 15). */
 #define ADD_ROW                                                                                                        \
@@ -47,5 +49,32 @@ ESNN_MVE_FUNCTION("esnn_event_wide",
     "vpop {d8-d9}\n\t"
     "pop {r4-r6, pc}");
 /* clang-format on */
+
+uint32_t esnn_event_list_inputs(const uint8_t *x, uint32_t n, uint16_t *list) {
+    uint16_t *to = list;
+    ESNN_ONE_TURN
+    for (uint32_t at = 0; at < n; at += 16) {
+        uint32_t fired = vcmpneq_n_u8(vld1q_z_u8(x + at, vctp8q(n - at)), 0);
+        ESNN_ONE_TURN
+        for (; fired != 0; fired &= fired - 1) {
+            *to++ = (uint16_t)(at + (uint32_t)__builtin_ctz(fired));
+        }
+    }
+    return (uint32_t)(to - list);
+}
+
+uint16_t *esnn_event_list_rows(const uint16_t *record, uint32_t pixels, uint32_t row, uint32_t channels, uint16_t *to) {
+    ESNN_ONE_TURN
+    for (; pixels > 0; pixels--, row += channels, record += 1 + channels) {
+        const uint32_t n = record[0];
+        ESNN_ONE_TURN
+        for (uint32_t i = 0; i < n; i += 8) {
+            const mve_pred16_t some = vctp16q(n - i);
+            vst1q_p_u16(to + i, vaddq_n_u16(vld1q_z_u16(record + 1 + i, some), (uint16_t)row), some);
+        }
+        to += n;
+    }
+    return to;
+}
 
 #endif
