@@ -79,7 +79,9 @@ class Traces:
     def __init__(self, net: Network) -> None:
         self.net = net
         self.traces: dict[nn.Module, Tensor] = {}
-        self.targets: dict[nn.Module, Neuron] = {}  # the neuron that a synapse feeds
+        self.targets: dict[nn.Module, Neuron | None] = {}  # the neuron that a synapse feeds
+        self.waiting: list[nn.Module] = []  # synapses that ran for the first time, and no neuron since
+        self.last: Neuron | None = None  # the neuron that ran last
         self.neurons = {module: name for name, module in net.named_modules() if isinstance(module, Neuron)}
         self.synapses = [module for module in net.modules() if isinstance(module, nn.Linear | nn.Conv2d)]
         self.running: nn.Module | None = None
@@ -92,18 +94,23 @@ class Traces:
         hooks += [neuron.register_forward_pre_hook(self._claim) for neuron in self.neurons]
         try:
             with _Intercept(self._trace):
-                return self.net.step(x, state, t)
+                result = self.net.step(x, state, t)
         finally:
             for hook in hooks:
                 hook.remove()
+        self._assign(self.last)
+        return result
 
     def _enter(self, synapse: nn.Module, _: Any) -> None:
         self.running = synapse
 
     def _claim(self, neuron: Any, _: Any) -> None:
-        """A neuron is about to run: the synapses before it that have no neuron yet are its own."""
-        for synapse in self.traces.keys() - self.targets.keys():
-            self.targets[synapse] = neuron
+        self._assign(neuron)
+        self.last = neuron
+
+    def _assign(self, neuron: Neuron | None) -> None:
+        self.targets |= dict.fromkeys(self.waiting, neuron)
+        self.waiting = []
 
     @torch.no_grad()
     def _trace(self, x: Tensor) -> Tensor | None:
@@ -113,9 +120,10 @@ class Traces:
             return None
         if synapse not in self.traces:
             self.traces[synapse] = x.clone()
+            self.waiting.append(synapse)
         else:
-            target = self.targets.get(synapse) or next(reversed(self.targets.values()), None)
-            self.traces[synapse].mul_(self.leaks[target] if target else 0.0).add_(x)
+            target = self.targets[synapse]
+            self.traces[synapse].mul_(0.0 if target is None else self.leaks[target]).add_(x)
         return self.traces[synapse]
 
 
