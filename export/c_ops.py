@@ -158,6 +158,14 @@ def _maxpool(node: Node, refs: Refs) -> list[str]:
     return [declaration, _call("esnn_maxpool2d", refs.pointer(node.inputs[0]), refs.pointer(node.outputs[0]), window)]
 
 
+def _binary_conv_scratch(node: Node) -> int:
+    """Four pixels of each block of 32 inputs and where these are, and rows of the padded input: ESNN_BAND_WIDTH."""
+    _, channels, *kernel = _kernel(node.inputs[1], node.attributes)
+    stride, blocks = node.attributes["strides"][1], -(-channels * kernel[0] * kernel[1] // 32)
+    width = (-(-node.outputs[0].shape[3] // 4) * 4 - 1) * stride + kernel[1]
+    return 256 * blocks + (channels * kernel[0] + 1) * width
+
+
 def _fan_in_scratch(node: Node) -> int:
     _, *fan_in = _kernel(node.inputs[1], node.attributes)
     return _patch_bytes(Tensor("value", "", "int8", tuple(fan_in)).size)
@@ -294,7 +302,7 @@ OPS: dict[str, Op] = {
     ),
     "Conv2d": Op(_conv_shape, _conv("esnn_conv2d"), lambda node: 2 * _fan_in_scratch(node), synapse=True),
     "BinaryConv2d": Op(
-        _conv_shape, _conv("esnn_binary_conv2d"), lambda node: 2 * (_fan_in_scratch(node) + 96), synapse=True
+        _conv_shape, _conv("esnn_binary_conv2d"), _binary_conv_scratch, synapse=True
     ),
     "EventLinear": Op(None, _event_linear, lambda node: 2 * node.inputs[0].size, synapse=True),
     "EventConv2d": Op(None, _event_conv, _event_conv_scratch, synapse=True),

@@ -14,6 +14,10 @@ static inline uint32_t esnn_load4(const void *from) {
     return word;
 }
 
+static inline void esnn_store4(void *to, uint32_t word) {
+    __builtin_memcpy(to, &word, sizeof word);
+}
+
 /* n < 4 bytes, lowest first; the other bytes are zero. */
 static inline uint32_t esnn_load_tail(const void *from, uint32_t n) {
     const uint8_t *byte = from;
@@ -33,9 +37,9 @@ static inline int32_t esnn_smmulr(int32_t x, int32_t y) {
 
 /* Bytes as a 4x4 matrix, a row a word: to is its transpose. */
 static inline void esnn_transpose4(uint32_t a, uint32_t b, uint32_t c, uint32_t d, uint32_t to[4]) {
-    const uint32_t even = 0x00ff00ffu; /* UXTB16 */
-    const uint32_t ab02 = (a & even) | (b & even) << 8, ab13 = (a >> 8 & even) | (b >> 8 & even) << 8;
-    const uint32_t cd02 = (c & even) | (d & even) << 8, cd13 = (c >> 8 & even) | (d >> 8 & even) << 8;
+    const uint32_t even = 0x00ff00ffu;
+    const uint32_t ab = (b ^ a >> 8) & even, cd = (d ^ c >> 8) & even; /* what changes places: odd of a, even of b */
+    const uint32_t ab02 = a ^ ab << 8, ab13 = b ^ ab, cd02 = c ^ cd << 8, cd13 = d ^ cd;
     to[0] = (ab02 & 0xffffu) | cd02 << 16;
     to[1] = (ab13 & 0xffffu) | cd13 << 16;
     to[2] = ab02 >> 16 | (cd02 & 0xffff0000u);

@@ -70,9 +70,16 @@ typedef struct {
 #define ESNN_TABLE_OUTPUTS (ESNN_DSP ? 96u : ESNN_TABLE_LEAST)
 #define ESNN_TABLE_SCRATCH 1024u
 
-/* Synapses: exact sums a = W x. `patch` is 4-byte aligned scratch of ESNN_PATCH(fan-in) elements, and at least
- * ESNN_TABLE_SCRATCH in esnn_binary_linear of ESNN_TABLE_LEAST outputs or more; twice ESNN_PATCH(fan-in) in convolutions, and
- * 96 more in esnn_binary_conv2d, which gathers four pixels of 32 inputs at a time on some cores. */
+/* Of a row of windows four at a time: how many columns of the padded input they reach over. */
+#define ESNN_BAND_WIDTH(out_width, stride, kernel_width)                                                               \
+    (((out_width) + 3u) / 4u * 4u * (stride) - (stride) + (kernel_width))
+
+/* Synapses: exact sums a = W x. `patch` is 4-byte aligned scratch:
+ *   esnn_linear         ESNN_PATCH(fan-in) elements
+ *   esnn_binary_linear  the same, and at least ESNN_TABLE_SCRATCH from ESNN_TABLE_LEAST outputs on
+ *   esnn_conv2d         2*ESNN_PATCH(fan-in)
+ *   esnn_binary_conv2d  128 elements for each 32 inputs of the fan-in begun, and (C*kh + 1)*ESNN_BAND_WIDTH bytes: some
+ *                       cores gather four pixels from rows of the padded input */
 void esnn_linear(const void *x, esnn_format format, const int8_t *w, int16_t *patch, int32_t *a, uint32_t inputs,
                  uint32_t outputs);
 void esnn_binary_linear(const void *x, esnn_format format, const uint8_t *w, int16_t *patch, int32_t *a,
@@ -123,16 +130,16 @@ void esnn_learn_readout(int8_t *weight, int32_t *bias, const int32_t *trace, int
 
 /* The constants of class means that learn: K classes, Q means a class, group g is of class g / Q. */
 typedef struct {
-    const int8_t *factory_weight;  /* [K*Q, C] */
-    const int32_t *factory_bias;   /* [K*Q] */
-    const int16_t *factory_mean;   /* [K*Q, C] */
-    const int16_t *metric;         /* [C, C], symmetric */
+    const int8_t *factory_weight; /* [K*Q, C] */
+    const int32_t *factory_bias;  /* [K*Q] */
+    const int16_t *factory_mean;  /* [K*Q, C] */
+    const int16_t *metric;        /* [C, C], symmetric */
     uint32_t classes, means, inputs;
-    int32_t multiplier;            /* of a score, with `shift`, to 2^-10 nat */
+    int32_t multiplier; /* of a score, with `shift`, to 2^-10 nat */
     uint32_t shift, metric_shift;
-    int32_t bias_limit;            /* biases keep to it, so that scores fit int32 */
-    uint32_t settle, check;        /* steps of one label before the first is learned, and before the first is checked */
-    uint32_t prior, most;          /* labels that a factory mean counts for; labels of a mean before its past is halved */
+    int32_t bias_limit;     /* biases keep to it, so that scores fit int32 */
+    uint32_t settle, check; /* steps of one label before the first is learned, and before the first is checked */
+    uint32_t prior, most;   /* labels that a factory mean counts for; labels of a mean before its past is halved */
 } esnn_means;
 
 /* What the guard counts, each [1] and updated in place. */
@@ -140,7 +147,8 @@ typedef struct {
     int32_t *last, *run, *seen, *factory_errors, *learned_errors;
 } esnn_guard;
 
-/* y [K]: the best score of each class, by the learned means (weight [K*Q, C], bias [K*Q]) if `use`, else the factory's. */
+/* y [K]: the best score of each class, by the learned means (weight [K*Q, C], bias [K*Q]) if `use`, else the factory's.
+ */
 void esnn_guarded_means(const int32_t *trace, const int8_t *weight, const int32_t *bias, int32_t use, int32_t *y,
                         const esnn_means *m);
 /* Compare both models on a label, before it is learned. */
