@@ -82,6 +82,7 @@ class Traces:
         self.targets: dict[nn.Module, Neuron | None] = {}  # the neuron that a synapse feeds
         self.waiting: list[nn.Module] = []  # synapses that ran for the first time, and no neuron since
         self.last: Neuron | None = None  # the neuron that ran last
+        self.ran: set[nn.Module] = set()  # synapses that ran in this step
         self.neurons = {module: name for name, module in net.named_modules() if isinstance(module, Neuron)}
         self.synapses = [module for module in net.modules() if isinstance(module, nn.Linear | nn.Conv2d)]
         self.running: nn.Module | None = None
@@ -90,6 +91,7 @@ class Traces:
     def step(self, x: Tensor, state: State, t: int) -> tuple[Tensor, State]:
         """`Network.step` with traced synapses."""
         self.leaks = {neuron: _leak(name, neuron, t) for neuron, name in self.neurons.items()}
+        self.ran = set()
         hooks = [synapse.register_forward_pre_hook(self._enter) for synapse in self.synapses]
         hooks += [neuron.register_forward_pre_hook(self._claim) for neuron in self.neurons]
         try:
@@ -118,6 +120,13 @@ class Traces:
         synapse, self.running = self.running, None
         if synapse is None:
             return None
+        if synapse in self.ran:
+            name = next(name for name, module in self.net.named_modules() if module is synapse)
+            raise TrainingError(
+                f"OTTT: {name}: expected a synapse that runs once a step, got one that runs twice and has no one trace; "
+                "use bptt or sltt"
+            )
+        self.ran.add(synapse)
         if synapse not in self.traces:
             self.traces[synapse] = x.clone()
             self.waiting.append(synapse)
@@ -127,6 +136,7 @@ class Traces:
         return self.traces[synapse]
 
 
+@torch.no_grad()
 def _leak(name: str, neuron: Neuron, t: int) -> float:
     lam = at_step(neuron.lam_values(), t)
     if lam.numel() != 1:

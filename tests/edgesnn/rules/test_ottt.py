@@ -261,3 +261,11 @@ def test_a_convolution_with_named_padding_is_refused():
     net.layers["conv1"].padding = "same"
     with pytest.raises(TrainingError, match="padding='same'"):
         of_rule(rules.OTTT(), net, x, y)
+
+
+def test_a_synapse_that_runs_twice_a_step_is_refused():
+    net, (x, y) = Recurrent().double(), batch()
+    net.layers["recurrent"] = nn.Linear(5, 5).double()
+    net.layers["linear1"] = nn.Sequential(nn.Linear(4, 5), net.layers["recurrent"]).double()
+    with pytest.raises(TrainingError, match="expected a synapse that runs once a step"):
+        of_rule(rules.OTTT(), net, x, y)

@@ -162,8 +162,12 @@ def peak_saved_bytes(rule, steps):
     return peak
 
 
-def test_memory_for_backward_does_not_grow_with_time_steps():
-    assert peak_saved_bytes(rules.SLTT(), 4) == peak_saved_bytes(rules.SLTT(), 40) > 0
+@pytest.mark.parametrize("rule", [rules.SLTT(), rules.OTTT(), rules.TTLBP(k=2), rules.TTLBP(k=2, n=1)])
+def test_memory_for_backward_does_not_grow_with_time_steps(rule):
+    assert peak_saved_bytes(rule, 4) == peak_saved_bytes(rule, 40) > 0
+
+
+def test_memory_of_bptt_does():
     assert peak_saved_bytes(rules.BPTT(), 40) > 5 * peak_saved_bytes(rules.BPTT(), 4)
 
 
