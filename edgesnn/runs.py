@@ -25,8 +25,10 @@ from edgesnn.data import Dataset
 from edgesnn.errors import ConfigError, TrainingError
 from edgesnn.models import Network
 from edgesnn.training import History, fit
+from edgesnn.training.processes import Processes
 
 CONFIG, MODEL, HISTORY, CHECKPOINT = "config.toml", "model.safetensors", "history.json", "checkpoint.safetensors"
+LOGS = "tensorboard"
 #: Leak of the readout by default. A stream never ends: what is decided must be forgotten, and 0.93 was chosen for the
 #: watch stream by cross-validation. An image is one window of a few steps, all of which count.
 STREAM_LEAK, IMAGE_LEAK = 0.93, 1.0
@@ -66,7 +68,7 @@ class StreamConfig(_Section):
 class RunConfig(_Section):
     """Everything that decides the numbers of a run."""
 
-    data: str  # a name, or the absolute path of a CSV file
+    data: str  # a name, or the absolute path of a CSV file or of a folder of events
     stream: StreamConfig | None = None  # of a CSV file
     model: ModelConfig
     rule: dict[str, Any] = Field(default_factory=lambda: {"kind": "sltt"})
@@ -76,6 +78,11 @@ class RunConfig(_Section):
     steps: int | None = None
     seed: int = 0
     patience: int | None = None
+    optimizer: dict[str, Any] | None = None  # see edgesnn.optimizers; None: Adam
+    accumulate: int = Field(1, ge=1)  # parts that a batch is run in
+    precision: Literal["float32", "bfloat16"] = "float32"
+    compile: bool = False  # torch.compile the step that makes a gradient
+    tensorboard: bool = False  # logs in RUN/tensorboard
     merge_validation: bool = False  # train on the validation split too: settings are already chosen
     quantization: dict[str, Any] | None = None
 
@@ -171,18 +178,20 @@ def load_data(config: RunConfig) -> Dataset:
 
 
 def train(config: RunConfig, out: str | Path, resume: bool = False, progress: bool = True) -> Run:
-    """Trains as configured and writes the run folder; with `resume`, goes on from the folder's checkpoint.
+    """Trains as configured and writes the run folder; with `resume`, goes on from the folder's checkpoint. Under
+    torchrun the first process writes it.
 
     A refused checkpoint leaves the folder as it was. A training from the start removes what an earlier one left there,
     so that an interrupted run never holds another one's weights.
     """
-    if Path(config.data).suffix == ".csv":
+    if Path(config.data).suffix == ".csv" or Path(config.data).is_dir():
         config = config.model_copy(update={"data": str(Path(config.data).resolve())})  # for use from another folder
     data = load_data(config)
     net = build_network(config, data)
     rule = rules.build(config.rule)
     folder = folders.make(out)
-    if not resume:
+    first = Processes.of_this_run().first
+    if first and not resume:
         for name in (MODEL, HISTORY, CHECKPOINT):
             (folder / name).unlink(missing_ok=True)
         write_config(folder / CONFIG, config)
@@ -199,9 +208,15 @@ def train(config: RunConfig, out: str | Path, resume: bool = False, progress: bo
         resume=resume,
         patience=config.patience,
         progress=progress,
+        optimizer=config.optimizer,
+        accumulate=config.accumulate,
+        precision=config.precision,
+        compile=config.compile,
+        logdir=folder / LOGS if config.tensorboard else None,
     )
     run = Run(net, data, config, history)
-    save_run(run, folder)
+    if first:
+        save_run(run, folder)
     return run
 
 

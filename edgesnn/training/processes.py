@@ -1,6 +1,6 @@
 """Training with several processes, started by torchrun: every one has a share of each batch and the same weights.
 
-    torchrun --nproc-per-node 2 -m edgesnn train CONFIG.toml
+    torchrun --nproc-per-node 2 --no-python edgesnn train CONFIG.toml -o RUN
 
 Gradients are averaged once an update, weighted by the share's samples: those of one process with the joined batch.
 DistributedDataParallel would do so behind every backward call, of which an online rule has one a time step. Batch norm

@@ -49,6 +49,16 @@ def test_train_resumes(tmp_path):
     assert again.history == run.history
 
 
+def test_a_run_is_reproduced_from_its_own_configuration(tmp_path):
+    changes = {"optimizer": {"kind": "sgd", "momentum": 0.9}, "precision": "bfloat16", "accumulate": 2, "patience": 1}
+    first = runs.train(CONFIG.model_copy(update=changes), tmp_path / "a", progress=False)
+    again = runs.train(runs.read_config(tmp_path / "a" / "config.toml"), tmp_path / "b", progress=False)
+    assert [epoch.loss for epoch in again.history.epochs] == [epoch.loss for epoch in first.history.epochs]
+    assert [epoch.validation for epoch in again.history.epochs] == [e.validation for e in first.history.epochs]
+    assert (tmp_path / "a" / "model.safetensors").read_bytes() == (tmp_path / "b" / "model.safetensors").read_bytes()
+    assert (tmp_path / "a" / "config.toml").read_bytes() == (tmp_path / "b" / "config.toml").read_bytes()
+
+
 def test_input_and_classes_come_from_the_data():
     data = es.data.digits()
     assert runs.build_network(CONFIG, data).config["inputs"] == 64
