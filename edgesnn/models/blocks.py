@@ -73,7 +73,8 @@ class Chain(Block):
         """Layer by layer: every synapse sees all T steps at once and only what has state is sequential.
 
         In evaluation mode this equals T calls of `step`. In training mode a norm sees one batch of T*N, where `step`
-        has T batches of N; the learning rules train with `step`.
+        has T batches of N; the learning rules train with `step`. An image that stands still (x expanded over time) is
+        computed once up to the first neurons, except in training mode.
         """
         steps = x.shape[0]
         for name, layer in self.layers.items():
@@ -85,6 +86,9 @@ class Chain(Block):
                     s, v = layer(x[t], v, t)
                     spikes.append(s)
                 x = torch.stack(spikes)
+            elif x.stride(0) == 0 and not self.training:
+                y = layer(x[0])
+                x = y.expand(steps, *y.shape)
             else:
                 x = layer(x.flatten(0, 1)).unflatten(0, (steps, -1))
         return x

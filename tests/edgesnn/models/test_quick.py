@@ -96,3 +96,16 @@ def test_unknown_layers_are_stepped_by_the_network():
     net = es.models.Network({"twice": Twice(), **layers}, {}, (288,), 3)
     (slow, _), (fast, _) = both(net, inputs())
     assert all(torch.equal(slow[name], fast[name]) for name in slow)
+
+
+def test_an_image_that_stands_still_is_evaluated_as_one_that_is_repeated():
+    net, image = conv(es.EMPF()).eval(), inputs()[0]
+    seen = []
+    net.layers["conv1"].register_forward_hook(lambda layer, x, y: seen.append(len(y)))
+    with torch.no_grad():
+        still, repeated = net(image.expand(T, *image.shape)), net(image.repeat(T, 1, 1, 1, 1))
+    assert seen == [N, T * N]
+    torch.testing.assert_close(still, repeated, rtol=1e-5, atol=1e-6)
+    net.train()
+    assert net(image.expand(T, *image.shape)).shape == (T, N, 3)
+    assert seen[-1] == T * N  # a norm in training has the batch that it would have of a moving image
