@@ -123,8 +123,7 @@ class Traces:
         if synapse in self.ran:
             name = next(name for name, module in self.net.named_modules() if module is synapse)
             raise TrainingError(
-                f"OTTT: {name}: expected a synapse that runs once a step, got one that runs twice; "
-                "use bptt or sltt"
+                f"OTTT: {name}: expected a synapse that runs once a step, got one that runs twice; use bptt or sltt"
             )
         self.ran.add(synapse)
         if synapse not in self.traces:
