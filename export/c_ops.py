@@ -281,7 +281,7 @@ def _learn_means(node: Node, refs: Refs) -> list[str]:
     })  # fmt: skip
     pointers = map(refs.pointer, (*learned, trace))
     return [declaration, _call("esnn_learn_means", *pointers, refs.scalar(label), refs.scalar(run),
-                               refs.scratch(node, "int32_t"), address)]  # fmt: skip
+                               refs.scratch(node, "int16_t"), address)]  # fmt: skip
 
 
 def _guard_decide(node: Node, refs: Refs) -> list[str]:
@@ -325,7 +325,7 @@ OPS: dict[str, Op] = {
     "LearnMeans": Op(
         _like(0, 1, 2, 3),
         _learn_means,
-        lambda node: 4 * _trace_of(node).size,
+        lambda node: 2 * _trace_of(node).size,
         updates=((0, 0), (1, 1), (2, 2), (3, 3)),
     ),
     "GuardDecide": Op(_like(1), _guard_decide, writes=True),

@@ -102,15 +102,7 @@ class NativeSession(Session):
         ))  # fmt: skip
 
     def run(self, frames: Array, labels: Array | None = None, resets: Array | None = None) -> Array:
-        """Many steps in one call, as `reset`, `step` and `learn` would do one by one.
-
-        Args:
-            frames: [S, *input.shape] in the input dtype.
-            labels: int [S]: what is learned after each step; negative is nothing. None: nothing is learned.
-            resets: bool [S]: whether the state is reset before a step. None: never.
-
-        Returns:
-            int32 [S, K], the logits of every step.
+        """As `Session.run`, in one call.
 
         Raises:
             DataError: a wrong shape or dtype.

@@ -64,15 +64,20 @@ class Profile:
 
 
 def profile(
-    model_c_dir: str | Path, board: Board, frames: Sequence[Array] | Array, labels: Sequence[int] | None = None
+    model_c_dir: str | Path,
+    board: Board,
+    frames: Sequence[Array] | Array,
+    labels: Sequence[int] | None = None,
+    start: bytes | None = None,
 ) -> Profile:
-    """Run frames through the firmware of a model from its factory state, and count.
+    """Run frames through the firmware of a model, and count.
 
     Args:
         model_c_dir: the folder `c/` written by `edgesnn.export.c`.
         board: an emulated board.
         frames: T integer frames in the model's input dtype.
         labels: T labels: after frame t the firmware learns `labels[t]`, or nothing where it is negative.
+        start: the snapshot to start from (default: that of the factory).
 
     Raises:
         DataError: no frame, a frame of another size, or another number of labels than frames.
@@ -92,6 +97,8 @@ def profile(
         path = str(plugin.resolve()).replace(",", ",,")  # a comma ends an option of the emulator
         harness = Harness(firmware, ["-plugin", f"{path},map={table},out={out}"])
         try:
+            if start is not None:
+                harness.restore(start)
             learns = _drive(harness, frames, labels)
         finally:
             harness.close()

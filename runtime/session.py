@@ -66,6 +66,30 @@ class Session(ABC):
             )
         self._learn(int(label))
 
+    def run(self, frames: Array, labels: Array | None = None, resets: Array | None = None) -> Array:
+        """Many steps: `reset`, `step` and `learn` one by one, or faster where a backend can.
+
+        Args:
+            frames: [S, *input.shape] in the input dtype.
+            labels: int [S]: what is learned after each step; negative is nothing. None: nothing is learned.
+            resets: bool [S]: whether the state is reset before a step. None: never.
+
+        Returns:
+            int32 [S, K], the logits of every step.
+
+        Raises:
+            DataError: a wrong shape or dtype, or a label that is no class.
+            ModelError: a label for a model that was exported without learning.
+        """
+        y = np.empty((len(frames), len(self.model.classes)), np.int32)
+        for t, frame in enumerate(frames):
+            if resets is not None and resets[t]:
+                self.reset()
+            y[t] = self.step(frame)
+            if labels is not None and labels[t] >= 0:
+                self.learn(int(labels[t]))
+        return y
+
     def reset(self) -> None:
         """Set every state (membranes, readout, time index) to zero; learned parameters stay."""
         self._reset()

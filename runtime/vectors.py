@@ -30,10 +30,12 @@ def random_stream(model: Model, steps: int, seed: int) -> tuple[Array, Array]:
 
 
 def seasoned(model: Model) -> bytes:
-    """A snapshot as after long use: that of the factory, but a guard lets the learned means decide."""
+    """A snapshot as after long use: that of the factory, but a guard lets the learned means decide, and the label 0 has
+    lasted for long, so that the next one is learned and compared.
+    """
     tensors = dict(model.factory)
     if model.learn and model.learn.scope == "means":
-        counters = {"seen": 1000, "factory_errors": 500, "learned_errors": 10, "use": 1}
+        counters = {"seen": 1000, "factory_errors": 500, "learned_errors": 10, "use": 1, "last": 0, "run": 1000}
         tensors |= {f"guard.{name}": np.array([value], np.int32) for name, value in counters.items()}
         tensors["means.count"] = np.ones_like(tensors["means.count"])
     return model.pack(tensors)

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgesnn.demo.protocol import Outcome
+from edgesnn.adaptation.protocol import Outcome
 from edgesnn.evaluation import score
 from edgesnn.export.c_plan import Program
 from edgesnn.quant.health import LayerHealth
 from edgesnn.report import collect
 from edgesnn.runtime import Model
+from edgesnn.runtime.guard import Guard
 from edgesnn.runtime.profile import Profile
 from edgesnn.runtime.verify import Check
 
@@ -23,13 +24,13 @@ _RUNNING_SECONDS = 60.0
 
 def device_accuracy(outcomes: Sequence[Outcome], which: str) -> float:
     """Fraction of right decisions over all users' scored steps; `which` is "before", "learned" or "after"."""
-    right = [getattr(outcome, which) == outcome.labels for outcome in outcomes]
+    right = [getattr(outcome, which) == outcome.user.labels for outcome in outcomes]
     return float(np.concatenate(right).mean())
 
 
 def majority(outcomes: Sequence[Outcome]) -> float:
     """Fraction of all users' scored steps that one and the same decision gets right, at best."""
-    labels = np.concatenate([outcome.labels for outcome in outcomes])
+    labels = np.concatenate([outcome.user.labels for outcome in outcomes])
     return float(np.bincount(labels).max() / len(labels))
 
 
@@ -38,28 +39,37 @@ def people(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
     return [
         {
             "person": outcome.user.person,
-            "steps": len(outcome.labels),
+            "steps": len(outcome.user.labels),
             "before": outcome.accuracy(outcome.before),
             "learned": outcome.accuracy(outcome.learned),
             "after": outcome.accuracy(outcome.after),
-            "check_fixed": outcome.check_fixed,
-            "check_learned": outcome.check_learned,
+            "check_fixed": outcome.guard.factory_accuracy if outcome.guard else None,
+            "check_learned": outcome.guard.learned_accuracy if outcome.guard else None,
             "kept": outcome.kept,
         }
         for outcome in outcomes
     ]
 
 
+def seen(guard: Guard | None) -> str:
+    """What a guard has compared, in words."""
+    if guard is None or guard.factory_accuracy is None or guard.learned_accuracy is None:
+        return "nothing"
+    return f"{guard.factory_accuracy:.3f} -> {guard.learned_accuracy:.3f} on {guard.seen} steps"
+
+
 def confusion(outcomes: Sequence[Outcome], classes: Sequence[str]) -> dict[str, Any]:
     """Counts of label against decision after learning."""
     eye = np.eye(len(classes))
-    total = sum((score(eye[o.after], o.labels).confusion for o in outcomes), np.zeros((len(classes),) * 2, np.int64))
+    total = sum(
+        (score(eye[o.after], o.user.labels).confusion for o in outcomes), np.zeros((len(classes),) * 2, np.int64)
+    )
     return {"labels": list(classes), "matrix": total.tolist()}
 
 
 def timeline(outcomes: Sequence[Outcome], step_seconds: float, points: int = 200) -> dict[str, list[float]]:
     """Running accuracy along the scored stream, one user after the other, at `points` times."""
-    labels = np.concatenate([outcome.labels for outcome in outcomes])
+    labels = np.concatenate([outcome.user.labels for outcome in outcomes])
     window = max(1, round(_RUNNING_SECONDS / step_seconds))
     at = np.unique(np.linspace(min(window, len(labels)) - 1, len(labels) - 1, points).astype(int))
     series = {which: np.concatenate([getattr(o, which) for o in outcomes]) == labels for which in ("before", "after")}

@@ -7,15 +7,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
 from edgesnn import export, quantize, rules, runs
+from edgesnn.adaptation.protocol import Outcome, meet, users
 from edgesnn.data import Dataset
 from edgesnn.demo import figures, needs
-from edgesnn.demo.protocol import Outcome, meet, users
 from edgesnn.errors import ConfigError
 from edgesnn.evaluation import evaluate
 from edgesnn.export.c_plan import Program, c_plan
@@ -101,18 +102,21 @@ def _make(console: Console, config: RunConfig, folder: Path) -> Network:
             **(config.quantization or {}),
         )
     with _stage(console, "export"):
-        model = export.onnx(qnet, folder / "model", window=4, learn="readout", rule=config.rule["kind"])
+        model = export.onnx(qnet, folder / "model", window=4, learn="means", rule=config.rule["kind"])
     with _stage(console, "measure on people 9 and 10"):
-        accuracy = _accuracies(trained, qnet, model)
+        accuracy = _accuracies(trained, qnet)
     return Network(trained, qnet, model, accuracy)
 
 
-def _accuracies(trained: Run, qnet: QuantizedNetwork, model: Model) -> dict[str, float]:
+def _accuracies(trained: Run, qnet: QuantizedNetwork) -> dict[str, float]:
+    """Of the same readout in all three forms: the trained one, which class means replace on the device."""
     data: Dataset = trained.data
+    with TemporaryDirectory(prefix="edgesnn-") as folder:
+        integer = evaluate_integer(export.onnx(qnet, folder), data, "test", continuous=True).accuracy
     return {
         "float": evaluate(trained.net, data, "test", continuous=True).accuracy,
         "quantized": evaluate(qnet, data, "test", continuous=True).accuracy,
-        "integer": evaluate_integer(model, data, "test", continuous=True).accuracy,
+        "integer": integer,
     }
 
 
@@ -122,6 +126,7 @@ def _device(console: Console, network: Network, board: str) -> tuple[list[Outcom
     with BoardSession(network.model, board=board) as session, Progress(console=console) as bar:
         task = bar.add_task(f"stream {len(found)} people through {board}", total=sum(user.steps for user in found))
         outcomes = [meet(session, user, lambda steps: bar.advance(task, steps)) for user in found]
+        bar.update(task, completed=sum(user.steps for user in found))  # a pass is left out where the guard agrees
         return outcomes, collect.use(session)
 
 
@@ -177,14 +182,14 @@ def _tell(console: Console, report: DemoReport, outcomes: list[Outcome]) -> None
     rows = {f"accuracy on people 9 and 10, {name}": f"{value:.4f}" for name, value in stages.items()}
     rows |= {
         "baseline: always the most frequent class": f"{accuracy.majority:.4f}",
-        "device, fixed (last 80 % of each recording)": f"{accuracy.device_before:.4f}",
+        "device, fixed (last 75 % of each recording)": f"{accuracy.device_before:.4f}",
         "device, after learning and guard": f"{accuracy.device_after:.4f}",
     }
     for outcome in outcomes:
         rows[f"  person {outcome.user.person}"] = (
             f"{outcome.accuracy(outcome.before):.4f} -> {outcome.accuracy(outcome.learned):.4f}, "
             f"{'kept' if outcome.kept else 'rolled back'} "
-            f"(check {outcome.check_fixed:.3f} -> {outcome.check_learned:.3f})"
+            f"(the guard saw {figures.seen(outcome.guard)})"
         )
     rows |= {
         "bit-exact backends": f"{', '.join(exact.backends)}: {'equal' if exact.equal else 'DIFFERENT'} "

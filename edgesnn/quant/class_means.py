@@ -7,6 +7,7 @@ the steps without a leak.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -56,13 +57,10 @@ def class_means(net: Network, data: Dataset) -> ClassMeans:
     """
     recordings: list[list[Float]] = [[] for _ in data.classes]
     within, count = np.zeros((net.readout.in_features,) * 2), 0
-    for traces, labels in _traces(net, data):
-        for n in range(labels.shape[1]):
-            rows = traces[labels[:, n] >= 0, n].astype(np.float64)
-            rows = rows[min(settle_steps(net.readout.leak), len(rows) - 1) :]
-            if len(rows):
-                recordings[labels[labels[:, n] >= 0, n][-1]].append(rows.mean(axis=0))
-                within, count = within + np.cov(rows.T, bias=True), count + 1
+    for rows, label in traces(net, data, "train"):
+        settled = rows[min(settle_steps(net.readout.leak), len(rows) - 1) :]
+        recordings[label].append(settled.mean(axis=0))
+        within, count = within + np.cov(settled.T, bias=True), count + 1
     stacked = [np.stack(rows) for rows in recordings]
     between = np.mean([np.cov(rows.T, bias=True) for rows in stacked], axis=0)
     scatter = within / count + BETWEEN * between
@@ -89,8 +87,8 @@ def clusters(rows: Float, metric: Float, count: int) -> Float:
     return np.stack([rows[chosen == k].mean(axis=0) for k in range(count)])
 
 
-def _traces(net: Network, data: Dataset) -> list[tuple[NDArray[np.float32], NDArray[np.int64]]]:
-    """Batches of traces [S, N, C] with labels [S, N], where -1 is a step that does not count."""
+def traces(net: Network, data: Dataset, split: str) -> Iterator[tuple[Float, int]]:
+    """The traces [S, C] of each recording of a split, from a reset on, and its class; of an image, the last step's."""
     leak = net.readout.leak
     found: list[Tensor] = []
 
@@ -100,15 +98,18 @@ def _traces(net: Network, data: Dataset) -> list[tuple[NDArray[np.float32], NDAr
         found.append(now if not found else leak * found[-1] + now)
 
     hook = net.readout.register_forward_pre_hook(keep)
-    training, result = net.training, []
+    training = net.training
     net.eval()
     with torch.no_grad():
-        for x, y in data.evaluation_batches("train"):
+        for x, y in data.evaluation_batches(split):
             found.clear()
             state: State = {}
             for t in range(len(x)):
                 _, state = net.step(x[t], state, t)
-            result.append((torch.stack(found).numpy(), y.numpy()))
+            batch, labels = torch.stack(found).double().numpy(), y.numpy()
+            for n in range(labels.shape[1]):
+                known = labels[:, n] >= 0
+                if known.any():
+                    yield batch[known, n], int(labels[known, n][-1])
     net.train(training)
     hook.remove()
-    return result

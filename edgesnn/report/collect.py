@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from edgesnn import boards
 from edgesnn.errors import ModelError
 from edgesnn.export.c_plan import Program, program
@@ -14,7 +16,7 @@ from edgesnn.report.schema import Report
 from edgesnn.runtime import Model
 from edgesnn.runtime.board import BoardSession
 from edgesnn.runtime.profile import Profile, profile
-from edgesnn.runtime.vectors import random_stream
+from edgesnn.runtime.vectors import random_stream, seasoned
 
 #: Steps over which instructions are counted; half of them are learned from where the model learns.
 PROFILE_STEPS = 40
@@ -78,11 +80,12 @@ def _merged(earlier: dict[str, Any] | None, content: dict[str, Any]) -> dict[str
 
 
 def measure(model: Model, board: str) -> Profile:
-    """Instructions of a board by layer and function, over a random stream."""
+    """Instructions of a board by layer and function, over a random stream in which every step is learned from."""
     chosen = boards.load(board)
-    frames, labels = random_stream(model, PROFILE_STEPS, seed=3)
+    frames, _ = random_stream(model, PROFILE_STEPS, seed=3)
+    labels = np.zeros(len(frames), int) if model.learn else np.full(len(frames), -1)
     emulated = boards.load(chosen.emulated_by) if chosen.emulated_by else chosen
-    return profile(model.path / "c", emulated, frames, labels.tolist())
+    return profile(model.path / "c", emulated, frames, labels.tolist(), seasoned(model))
 
 
 def firmware_use(model: Model, board: str) -> dict[str, int]:

@@ -38,15 +38,15 @@ class Accuracy(_Section):
 class Person(_Section):
     """One user of the device: right decisions fixed, learned, and with what the guard kept of the two.
 
-    `check_fixed` and `check_learned` are what the guard saw: accuracies on labelled data before the scored part.
+    `check_fixed` and `check_learned` are what the guard saw: accuracies on labelled steps (None where it saw none).
     """
 
     person: int | str
     before: Fraction
     learned: Fraction
     after: Fraction
-    check_fixed: Fraction
-    check_learned: Fraction
+    check_fixed: Fraction | None = None
+    check_learned: Fraction | None = None
     kept: bool
 
 

@@ -35,8 +35,8 @@ def NearestClass(trace, weight, bias, groups: Sequence[int]):
 def GuardedMeans(trace, weight, bias, factory_weight, factory_bias, use, M, shift: int, groups: Sequence[int]):
     """y[n, k] = Rescale of the best score of class k, by the learned means where `use` is set, else by the factory's.
 
-    trace s32 [N, C]; weight s8 [G, C], bias s32 [G]: one unit of a score is M / 2^shift of 2^-10 nat; use s32 [1], M s32
-    [1] -> y s32 [N, K].
+    trace s32 [N, C]; weight s8 [G, C], bias s32 [G]; use s32 [1]; M s32 [1], one unit of a score being M / 2^shift of
+    2^-10 nat -> y s32 [N, K].
     """
     learned = op.Cast(use, to=BOOL)
     chosen_weight = op.Where(learned, op.Cast(weight, to=DOUBLE), op.Cast(factory_weight, to=DOUBLE))
@@ -54,8 +54,8 @@ def GuardCheck(
 ):  # fmt: skip
     """Count the errors of both models on a labelled step, before it is learned.
 
-    run' = run + 1 while the label stays the same, else 1; a step counts from run' >= check on. All counts are halved when
-    `seen` reaches 2^12, so that the past fades. All s32 [1] -> last', run', seen', factory_errors', learned_errors'.
+    run' = run + 1 while the label stays the same, else 1; a step counts from run' >= check on. All counts are halved
+    when `seen` reaches 2^12, so that the past fades. All s32 [1] -> last', run', seen', factory_errors', learned_errors'.
     """
     same = op.Cast(op.Equal(label, last), to=INT64)
     new_run = op.Clip(op.Cast(run, to=INT64) * same + 1, 1, 1073741824)
@@ -93,17 +93,17 @@ def GuardDecide(count, seen, factory_errors, learned_errors, groups: Sequence[in
 
 @script(edgesnn_domain, default_opset=op)
 def LearnMeans(
-    weight, bias, sum, count, factory_mean, metric, trace, label, run,
+    weight, bias, total, count, factory_mean, metric, trace, label, run,
     settle: int, prior: int, most: int, shift: int, bias_limit: int, groups: Sequence[int],
 ):  # fmt: skip
     """Add the trace to the nearest mean of its class; nothing changes while run < settle.
 
     With g that group: S[g] += trace, n[g] += 1, both halved when n[g] reaches `most`;
     m = ((prior*F[g] + S[g]) * (2^30 / (prior + n[g]))) / 2^30, u = P m,
-    weight[g] = clamp((u + 2^(shift-1)) >> shift, -127, 127), bias[g] = max(u m, 0) / 2^(shift+1) - weight[g] m, clamped to
-    +-bias_limit: the score at the mean itself is exact. Divisions round down. weight s8 [G, C], bias s32 [G], sum S s32 [G, C],
-    count n s32 [G], factory_mean F s16 [G, C], metric P s16 [C, C] (symmetric), trace s32 [1, C], label and run s32 [1] ->
-    weight', bias', sum', count'.
+    weight[g] = clamp((u + 2^(shift-1)) >> shift, -127, 127), bias[g] = max(u m, 0) / 2^(shift+1) - weight[g] m, clamped
+    to +-bias_limit: the score at the mean itself is exact. Divisions round down. weight s8 [G, C], bias s32 [G], total
+    (S) s32 [G, C], count (n) s32 [G], factory_mean (F) s16 [G, C], metric (P) s16 [C, C] symmetric, trace s32 [1, C],
+    label and run s32 [1] -> weight', bias', total', count'.
     """
     shape = op.Constant(value_ints=groups)
     own = op.Gather(op.Reshape(MeanScores(trace, weight, bias), shape), op.Cast(label, to=INT64), axis=0)
@@ -111,12 +111,12 @@ def LearnMeans(
     group = op.Cast(label, to=INT64) * means + op.ArgMax(own, axis=1, keepdims=0)
 
     wide_prior = op.Constant(value_int=prior)
-    total = op.Cast(op.Gather(sum, group, axis=0), to=INT64) + op.Cast(trace, to=INT64)
+    moved = op.Cast(op.Gather(total, group, axis=0), to=INT64) + op.Cast(trace, to=INT64)
     labels = op.Clip(op.Cast(op.Gather(count, group), to=INT64), 0, 1073741824) + 1
     divisor = 1 + op.Cast(op.GreaterOrEqual(labels, op.Constant(value_int=most)), to=INT64)
-    total, labels = total / divisor, labels / divisor
+    moved, labels = moved / divisor, labels / divisor
     factory = op.Cast(op.Gather(factory_mean, group, axis=0), to=INT64) * wide_prior
-    mean = (factory + total) * (1073741824 / (labels + wide_prior)) / 1073741824
+    mean = (factory + moved) * (1073741824 / (labels + wide_prior)) / 1073741824
 
     exact = op.MatMul(op.Cast(mean, to=DOUBLE), op.Cast(metric, to=DOUBLE))
     unit = op.Pow(op.Constant(value=TWO), op.Constant(value_int=shift))
@@ -131,9 +131,9 @@ def LearnMeans(
     rows = op.Unsqueeze(hit, [1])
     new_weight = op.Where(rows, row, op.Cast(weight, to=DOUBLE))
     new_bias = op.Where(hit, op.Clip(offset, -limit, limit), op.Cast(bias, to=INT64))
-    new_sum = op.Where(rows, total, op.Cast(sum, to=INT64))
+    new_total = op.Where(rows, moved, op.Cast(total, to=INT64))
     new_count = op.Where(hit, labels, op.Cast(count, to=INT64))
     return (
-        op.Cast(new_weight, to=INT8), op.Cast(new_bias, to=INT32), op.Cast(new_sum, to=INT32),
+        op.Cast(new_weight, to=INT8), op.Cast(new_bias, to=INT32), op.Cast(new_total, to=INT32),
         op.Cast(new_count, to=INT32),
     )  # fmt: skip

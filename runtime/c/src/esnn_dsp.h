@@ -35,6 +35,13 @@ static inline int32_t esnn_smmulr(int32_t x, int32_t y) {
     return result;
 }
 
+/* sum + x0*y0 + x1*y1 of the signed halves of two words. */
+static inline int64_t esnn_smlald(uint32_t x, uint32_t y, int64_t sum) {
+    uint32_t low = (uint32_t)sum, high = (uint32_t)((uint64_t)sum >> 32);
+    __asm__("smlald %0, %1, %2, %3" : "+r"(low), "+r"(high) : "r"(x), "r"(y));
+    return (int64_t)((uint64_t)high << 32 | low);
+}
+
 /* Bytes as a 4x4 matrix, a row a word: to is its transpose. */
 static inline void esnn_transpose4(uint32_t a, uint32_t b, uint32_t c, uint32_t d, uint32_t to[4]) {
     const uint32_t even = 0x00ff00ffu;

@@ -154,9 +154,10 @@ void esnn_guarded_means(const int32_t *trace, const int8_t *weight, const int32_
 /* Compare both models on a label, before it is learned. */
 void esnn_guard_check(const int32_t *trace, const int8_t *weight, const int32_t *bias, int32_t label,
                       const esnn_guard *guard, const esnn_means *m);
-/* Add the trace to the nearest mean of its class: sum [K*Q, C], count [K*Q]. `scratch` holds C elements. */
+/* Add the trace to the nearest mean of its class: sum [K*Q, C], count [K*Q]. `scratch` holds C elements, 4-byte
+ * aligned. */
 void esnn_learn_means(int8_t *weight, int32_t *bias, int32_t *sum, int32_t *count, const int32_t *trace, int32_t label,
-                      int32_t run, int32_t *scratch, const esnn_means *m);
+                      int32_t run, int16_t *scratch, const esnn_means *m);
 /* 1 where the learned means have earned to be used, else 0. */
 int32_t esnn_guard_decide(const int32_t *count, int32_t seen, int32_t factory_errors, int32_t learned_errors,
                           uint32_t classes, uint32_t means);

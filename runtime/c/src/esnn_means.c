@@ -1,6 +1,9 @@
 /* Nearest class means with a guard: decide by the factory's or the learned means, learn, and compare both on labels. */
 #include "esnn_arith.h"
 #include "esnn_kernels.h"
+#if ESNN_DSP
+#include "esnn_dsp.h"
+#endif
 
 enum { RUN_LIMIT = 1 << 30, COUNT_LIMIT = 1 << 30, SEEN_LIMIT = 1 << 12, SEEN_ENOUGH = 64 };
 
@@ -61,8 +64,22 @@ void esnn_guard_check(const int32_t *trace, const int8_t *weight, const int32_t 
     }
 }
 
+/* row (n,) . mean (n,) */
+static int64_t dot(const int16_t *row, const int16_t *mean, uint32_t n) {
+    int64_t sum = 0;
+#if ESNN_DSP
+    for (; n >= 2; n -= 2, row += 2, mean += 2) {
+        sum = esnn_smlald(esnn_load4(row), esnn_load4(mean), sum);
+    }
+#endif
+    for (; n > 0; n--) {
+        sum += *row++ * *mean++;
+    }
+    return sum;
+}
+
 /* Adds the trace to group g; the new mean goes to `mean` (C,). */
-static void add(int32_t *sum, int32_t *count, const int32_t *trace, int32_t *mean, uint32_t g, const esnn_means *m) {
+static void add(int32_t *sum, int32_t *count, const int32_t *trace, int16_t *mean, uint32_t g, const esnn_means *m) {
     const int16_t *factory = m->factory_mean + (size_t)g * m->inputs;
     int32_t *s = sum + (size_t)g * m->inputs;
     const int32_t labels = (int32_t)esnn_clamp64(count[g], 0, COUNT_LIMIT) + 1;
@@ -71,21 +88,19 @@ static void add(int32_t *sum, int32_t *count, const int32_t *trace, int32_t *mea
     const int64_t reciprocal = (1 << 30) / ((int32_t)m->prior + count[g]);
     for (uint32_t i = 0; i < m->inputs; i++) {
         s[i] = (s[i] + trace[i]) / divisor;
-        mean[i] = (int32_t)((((int32_t)m->prior * factory[i] + s[i]) * reciprocal) >> 30);
+        mean[i] = (int16_t)((((int32_t)m->prior * factory[i] + s[i]) * reciprocal) >> 30);
     }
 }
 
 /* weight (C,), *bias: the scores of a group from its mean m and the metric P: round(P m / 2^shift), and the bias with
  * which the score at the mean itself is m P m / 2^(shift+1), however the weights were rounded. */
-static void refresh(int8_t *weight, int32_t *bias, const int32_t *mean, const esnn_means *m) {
+static void refresh(int8_t *weight, int32_t *bias, const int16_t *mean, const esnn_means *m) {
     const int16_t *row = m->metric;
     int64_t energy = 0, rounded = 0;
     for (uint32_t i = 0; i < m->inputs; i++, row += m->inputs) {
-        int64_t u = 0;
-        for (uint32_t j = 0; j < m->inputs; j++) {
-            u += row[j] * mean[j];
-        }
-        weight[i] = (int8_t)esnn_clamp64(esnn_asr64(u + ((int64_t)1 << (m->metric_shift - 1)), m->metric_shift), -127, 127);
+        const int64_t u = dot(row, mean, m->inputs);
+        weight[i] =
+            (int8_t)esnn_clamp64(esnn_asr64(u + ((int64_t)1 << (m->metric_shift - 1)), m->metric_shift), -127, 127);
         energy += u * mean[i];
         rounded += weight[i] * mean[i];
     }
@@ -94,7 +109,7 @@ static void refresh(int8_t *weight, int32_t *bias, const int32_t *mean, const es
 }
 
 void esnn_learn_means(int8_t *weight, int32_t *bias, int32_t *sum, int32_t *count, const int32_t *trace, int32_t label,
-                      int32_t run, int32_t *scratch, const esnn_means *m) {
+                      int32_t run, int16_t *scratch, const esnn_means *m) {
     if (run < (int32_t)m->settle) {
         return;
     }

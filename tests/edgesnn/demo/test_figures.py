@@ -6,21 +6,25 @@ import numpy as np
 import pytest
 from toy import make_model
 
+from edgesnn.adaptation.protocol import Outcome, Segment, User
 from edgesnn.demo import figures
-from edgesnn.demo.protocol import Outcome, User
 from edgesnn.quant.health import LayerHealth
 from edgesnn.report.schema import BitExact, Confusion, Person, Timeline
+from edgesnn.runtime.guard import Guard
 from edgesnn.runtime.verify import Check
 
 
-def outcome(person, labels, before, learned, check=(0.5, 0.5)):
-    return Outcome(User(person, [], [], []), *(np.array(part) for part in (labels, before, learned)), *check)
+def outcome(person, labels, before, learned, guard=None):
+    """Recordings of one frame each, all of them scored."""
+    before, learned = np.array(before), np.array(learned)
+    user = User(person, [Segment(np.zeros((1, 1), np.int8), int(label)) for label in labels])
+    return Outcome(user, before, learned, before if guard and not guard.used else learned, guard, 0.5)
 
 
 #: Person 9 gets better and keeps it (3 of 6 -> 5 of 6); person 10 gets worse and is rolled back (3 of 4 -> 1 of 4).
 OUTCOMES = [
-    outcome(9, [0, 0, 1, 1, 2, 2], [0, 1, 1, 2, 2, 0], [0, 0, 1, 1, 2, 1], (0.25, 0.75)),
-    outcome(10, [2, 2, 0, 0], [2, 2, 0, 1], [1, 2, 1, 1], (0.75, 0.5)),
+    outcome(9, [0, 0, 1, 1, 2, 2], [0, 1, 1, 2, 2, 0], [0, 0, 1, 1, 2, 1], Guard(8, 6, 2, True)),
+    outcome(10, [2, 2, 0, 0], [2, 2, 0, 1], [1, 2, 1, 1], Guard(8, 2, 4, False)),
 ]
 
 

@@ -63,7 +63,7 @@ def test_a_label_is_checked_learned_and_judged(kernels, seed, classes, means, in
     c, learned, trace, label, packed = case(seed, classes, means, inputs)
     weight, bias, total, count = (array.copy() for array in (learned.weight, learned.bias, learned.sum, learned.count))
     counters = {name: np.array([getattr(learned, name)], np.int32) for name in COUNTERS}
-    guard, scratch = Guard(*(array.ctypes.data for array in counters.values())), np.empty(inputs, np.int32)
+    guard, scratch = Guard(*(array.ctypes.data for array in counters.values())), np.empty(inputs, np.int16)
     for _ in range(3):
         learned = golden_means.learn(trace, label, learned, c)
         kernels.esnn_guard_check(p(trace), p(weight), p(bias), label, ctypes.byref(guard), ctypes.byref(packed))
@@ -90,6 +90,6 @@ def test_a_damaged_count_divides_by_nothing(kernels):
     for count in (-c.prior, -c.prior - 1, -(2**31), 2**31 - 1):
         damaged = replace(learned, count=np.full(2, count, np.int32))
         arrays = [a.copy() for a in (damaged.weight, damaged.bias, damaged.sum, damaged.count)]
-        scratch = np.empty(4, np.int32)
+        scratch = np.empty(4, np.int16)
         kernels.esnn_learn_means(*map(p, arrays), p(trace), label, 1, p(scratch), ctypes.byref(packed))
         assert 0 < arrays[3][label] <= 2**30 + 1
