@@ -20,7 +20,7 @@ STEPS = (1, 4, 20, 50)
 )
 def train_memory() -> Measured:
     """Ratios of `saved_bytes`; rows have the peak of a process that trains one batch, on Linux."""
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"method": method, "steps": steps, "saved_bytes": saved_bytes(method, steps), **peak(method, steps)}
         for method in METHODS
         for steps in STEPS

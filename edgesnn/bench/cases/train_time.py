@@ -67,12 +67,9 @@ def measure(steps: Sequence[int], rounds: int, peer: Peer | None) -> Measured:
     finally:
         torch.set_num_threads(threads)
     if peer is not None:
-        for last in (False, True):
-            layout = "channels last" if last else "contiguous"
-            cases[f"spikingjelly sltt, {layout}"] = lambda T, last=last: peer(T, last, None)
-            cases[f"spikingjelly sltt1, {layout}"] = lambda T, last=last: statistics.mean(
-                peer(T, last, t) for t in draws(T)
-            )
+        for last, layout in ((False, "contiguous"), (True, "channels last")):
+            cases[f"spikingjelly sltt, {layout}"] = _peer_case(peer, last, every_step=True)
+            cases[f"spikingjelly sltt1, {layout}"] = _peer_case(peer, last, every_step=False)
     rows: list[dict[str, Any]] = []
     for count in steps:
         seconds: dict[str, list[float]] = {name: [] for name in cases}
@@ -130,6 +127,14 @@ def _case(method: str, precision: str, channels_last: bool) -> Callable[[int], f
             if config != "sltt:1":
                 return _seconds(rules.build(rules.parse(config)), net, x, y)
             return statistics.mean(_seconds(_drawn(t), net, x, y) for t in draws(steps))
+
+    return run
+
+
+def _peer_case(peer: Peer, channels_last: bool, every_step: bool) -> Callable[[int], float]:
+    def run(steps: int) -> float:
+        places = [None] if every_step else draws(steps)
+        return statistics.mean(peer(steps, channels_last, drawn) for drawn in places)
 
     return run
 
