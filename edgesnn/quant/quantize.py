@@ -12,9 +12,9 @@ from edgesnn.errors import QuantizationError
 from edgesnn.evaluation import evaluate
 from edgesnn.models import Network, build
 from edgesnn.quant.calibrate import calibrate as calibrate_ranges
-from edgesnn.quant.class_means import class_means
+from edgesnn.quant.class_means import MOST_INPUTS, class_means
 from edgesnn.quant.health import LayerHealth, health
-from edgesnn.quant.layers import QuantEMPF, QuantInput
+from edgesnn.quant.layers import QuantEMPF, QuantInput, QuantReadout
 from edgesnn.quant.prepare import prepare
 from edgesnn.training import fit
 
@@ -91,7 +91,9 @@ def quantize(
     )
     if epochs:
         fit(qnet, calibrate, rule, epochs=epochs, lr=lr, steps=steps, seed=seed, progress=progress)
-    qnet.readout.describe(class_means(qnet, calibrate))
+    readout = qnet.readout
+    if isinstance(readout, QuantReadout) and readout.in_features <= MOST_INPUTS:
+        readout.describe(class_means(qnet, calibrate))
     tuned = evaluate(qnet, calibrate, "validation").accuracy if measured else None
     qnet.report = QuantizationReport(before, calibrated, tuned, health(qnet, batches))
     return qnet

@@ -193,18 +193,25 @@ def test_readout_is_in_1024ths_of_a_nat(folder):
     values = constants(export.onnx(qnet, folder))
     layer = qnet.readout
     unit = float(layer.quant_weight().scale.detach()) * qnet.layers["neuron2"].scale
-    (shift,) = [n.attribute[0].i for n in lower(qnet, False).builder.nodes if n.name == "readout.rescale"]
+    (shift,) = [n.attribute[0].i for n in lower(qnet, None).builder.nodes if n.name == "readout.rescale"]
     assert values["readout.M"].tolist() == [round(unit * 2**10 * 2**shift)] * 10
     assert values["readout.bias"].tolist() == np.rint(layer.bias.detach().double().numpy() * 2**10).tolist()
     assert values["readout.leak"].tolist() == [round(0.9 * 2**15)]
 
 
-@pytest.mark.parametrize("trainable", [False, True])
-def test_a_trainable_readout_is_a_set_of_parameters(trainable):
-    lowered = lower(network("empf"), trainable)
+@pytest.mark.parametrize(
+    ("learn", "readout"),
+    [
+        (None, {"readout.acc": "state"}),
+        ("readout", {"readout.acc": "state", "readout.weight": "param", "readout.bias": "param"}),
+        ("means", {}),
+    ],
+)
+def test_what_is_learned_decides_what_the_readout_becomes(learn, readout):
+    """Constants, parameters, or nothing at all where class means take its place."""
+    lowered = lower(network("empf"), learn)
     kinds = {tensor["name"]: tensor["kind"] for tensor in lowered.builder.tensors}
-    params = {"readout.weight": "param", "readout.bias": "param"} if trainable else {}
-    assert kinds == {"neuron1.v": "state", "neuron2.v": "state", "readout.acc": "state"} | params
+    assert kinds == {"neuron1.v": "state", "neuron2.v": "state"} | readout
     assert (lowered.readout.leak, lowered.steps, lowered.readout.spikes.shape) == (2**15, 1, (24,))
 
 
@@ -214,8 +221,8 @@ def test_the_multiplier_of_a_trainable_readout_leaves_room_for_learning():
     readout.weight.data.zero_()[0, 0] = 5.0
     layers = {"input": QuantInput(), "fc": dense(4, 2048), "neuron1": QuantEMPF(es.EMPF(), 8), "readout": readout}
     shifts = []
-    for trainable in (False, True):
-        builder = lower(Network(layers, {}, (4,), 2), trainable).builder
+    for learn in (None, "readout"):
+        builder = lower(Network(layers, {}, (4,), 2), learn).builder
         prove(builder.build("step", {}, ""))
         shifts.append(next(node.attribute[0].i for node in builder.nodes if node.name == "readout.rescale"))
     assert shifts[0] > shifts[1]
@@ -225,7 +232,7 @@ def test_the_multiplier_of_a_trainable_readout_leaves_room_for_learning():
 def test_input_type(folder, signed, dtype):
     qnet = es.quantize(es.models.mlp(4, [3], 2))
     qnet.layers["input"] = QuantInput(0.5, signed)
-    lowered = lower(qnet, False)
+    lowered = lower(qnet, None)
     (entry,) = [e for e in lowered.builder.inputs if e.name == "x"]
     assert onnx.helper.tensor_dtype_to_np_dtype(entry.type.tensor_type.elem_type) == dtype
 
@@ -283,7 +290,7 @@ REFUSED = {
 def test_refusals(what):
     make, pattern = REFUSED[what]
     with pytest.raises(ExportError, match=pattern) as error:
-        lower(make(), False)
+        lower(make(), None)
     assert "\n" not in str(error.value)
 
 
@@ -295,7 +302,7 @@ def test_geometry_of_convolutions(stride, padding, kernel):
     convolved = layer(torch.zeros(1, 2, 9, 8))
     readout = QuantReadout(Readout(pooling(convolved).numel(), 2))
     net = of(quant_conv2d(layer, 1), neuron(), pooling, nn.Flatten(), readout, shape=(2, 9, 8))
-    lowered = lower(net, False)
+    lowered = lower(net, None)
     assert lowered.builder.tensors[0]["shape"] == list(convolved.shape)
     assert lowered.readout.spikes.shape == (pooling(convolved).numel(),)
     node = next(node for node in lowered.builder.nodes if node.op_type == "BinaryConv2d")
@@ -308,7 +315,7 @@ def test_binary_weights_of_one_sign():
     """A hidden layer whose weights all have one sign is a layer like any other."""
     layer = nn.Linear(4, 3)
     nn.init.constant_(layer.weight, 0.25)
-    lowered = lower(of(quant_linear(layer, 1), neuron(), QuantReadout(Readout(3, 2))), False)
+    lowered = lower(of(quant_linear(layer, 1), neuron(), QuantReadout(Readout(3, 2))), None)
     packed = next(init for init in lowered.builder.initializers if init.name == "layer0.weight")
     np.testing.assert_array_equal(onnx.numpy_helper.to_array(packed), np.full((3, 1), 0b1111, np.uint8))
 
@@ -317,4 +324,4 @@ def test_weights_that_are_not_numbers():
     layer = nn.Linear(4, 3)
     nn.init.constant_(layer.weight, float("nan"))
     with pytest.raises(ExportError, match=r"^layer0: expected finite weights with a scale above 0, got .*; train"):
-        lower(of(quant_linear(layer, 8), neuron(), QuantReadout(Readout(3, 2))), False)
+        lower(of(quant_linear(layer, 8), neuron(), QuantReadout(Readout(3, 2))), None)
