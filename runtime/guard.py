@@ -9,6 +9,9 @@ import numpy as np
 
 from edgesnn.runtime.model import Array, Model
 
+#: The tensor that says whether the learned model decides; a model without it has no guard.
+USE = "guard.use"
+
 
 @dataclass(frozen=True)
 class Guard:
@@ -35,7 +38,7 @@ class Guard:
 
 def read_guard(tensors: Mapping[str, Array]) -> Guard | None:
     """The guard among a session's tensors; None for a model without one."""
-    if "guard.use" not in tensors:
+    if USE not in tensors:
         return None
     seen, factory, learned, use = (
         int(tensors[f"guard.{name}"][0]) for name in ("seen", "factory_errors", "learned_errors", "use")
@@ -45,4 +48,4 @@ def read_guard(tensors: Mapping[str, Array]) -> Guard | None:
 
 def overruled(model: Model, snapshot: bytes) -> bytes:
     """The same snapshot with the learned model deciding, whatever the guard found: to measure what it prevented."""
-    return model.pack(model.unpack(snapshot) | {"guard.use": np.ones(1, np.int32)})
+    return model.pack(model.unpack(snapshot) | {USE: np.ones(1, np.int32)})

@@ -1,7 +1,8 @@
 """Labels that come after their steps: a ring of what the last steps left, so that they can still be learned from.
 
-Learning reads the *states* a step left behind (docs/architecture.md, "Tensors that persist"), not its input; so a ring
-of states is enough, and nothing is run again.
+Learning reads the *trace* a step left behind, not its input; so a ring of traces is enough, and nothing is run again.
+What learning itself writes is never put back, not even its states: how long one label has lasted counts on from label
+to label, whenever they come.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import numpy as np
 
 from edgesnn.errors import ConfigError
 from edgesnn.runtime.framing import frame_rows
-from edgesnn.runtime.model import Array, Model
+from edgesnn.runtime.graph import NEW
+from edgesnn.runtime.model import Array, Model, PersistentTensor
 from edgesnn.runtime.session import Session
 
 
@@ -27,13 +29,26 @@ class PastStep:
     healthy: bool
 
 
+def left_to_learn(model: Model) -> tuple[PersistentTensor, ...]:
+    """The states that a learning step reads and does not write: what a step leaves for a label that comes later."""
+    if model.learn is None:
+        return ()
+    graph = model.graph("learn").graph
+    read, written = ({entry.name for entry in entries} for entries in (graph.input, graph.output))
+    return tuple(
+        tensor
+        for tensor in model.tensors
+        if tensor.kind == "state" and tensor.name in read and tensor.name + NEW not in written
+    )
+
+
 class LateRing:
     """The last steps of a stream, as many as fit in `seconds`, in memory that is taken at once.
 
     Args:
-        model: its rate, its hop, and the states that a step leaves.
+        model: its rate, its hop, and what a learning step reads of the step before it (`left_to_learn`).
         seconds: how far a label may reach back; 0 keeps nothing.
-        states: keep the states too, which learning needs and scoring does not.
+        states: keep the latter too, which learning needs and scoring does not.
 
     Raises:
         ConfigError: `seconds` of a model without a sample rate, or more than fit the memory.
@@ -47,9 +62,11 @@ class LateRing:
             )
         _, hop = frame_rows(model)
         self._half_period = 0.5 / model.rate_hz if seconds else 0.0
-        self._spans = [(t.offset, -(-t.nbytes // 4) * 4) for t in model.tensors if states and t.kind == "state"]
+        kept = left_to_learn(model) if states and seconds else ()
+        #: Where the bytes that a step leaves lie in a snapshot.
+        self._places = np.array([at for t in kept for at in range(t.offset, t.offset + t.nbytes)], np.intp)
         capacity = math.ceil(seconds * model.rate_hz / hop)
-        step_bytes = sum(size for _, size in self._spans)
+        step_bytes = len(self._places)
         try:
             self._states = np.zeros((capacity, step_bytes), np.uint8)
         except (MemoryError, ValueError):
@@ -82,7 +99,7 @@ class LateRing:
         self._next = (at + 1) % len(self)
         if self._open[at]:
             self._latest_gone = max(self._latest_gone, self._seconds[at])
-        if self._spans:
+        if len(self._places):
             self._states[at] = self._cut(session.snapshot())
         self._seconds[at], self._steps[at], self._decisions[at] = seconds, step, decision
         self._open[at], self._healthy[at] = not labelled, healthy
@@ -102,9 +119,9 @@ class LateRing:
         return steps, bool(start < self._latest_gone <= end)
 
     def learn(self, session: Session, steps: list[PastStep], label: int) -> None:
-        """Learn `label` from each of the steps in turn: from the states it left, with the parameters of now.
+        """Learn `label` from each of the steps in turn: from the trace it left, with the parameters of now.
 
-        The states of now are as before afterwards, so that the stream goes on as though nothing had been.
+        The trace of now is as before afterwards, so that the stream goes on as though nothing had been.
         """
         now = session.snapshot()
         present = self._cut(now)
@@ -115,13 +132,9 @@ class LateRing:
         session.restore(self._graft(now, present))
 
     def _cut(self, snapshot: bytes) -> Array:
-        raw = np.frombuffer(snapshot, np.uint8)
-        return np.concatenate([raw[offset : offset + size] for offset, size in self._spans])
+        return np.frombuffer(snapshot, np.uint8)[self._places]
 
     def _graft(self, snapshot: bytes, states: Array) -> bytes:
         raw = np.frombuffer(snapshot, np.uint8).copy()
-        at = 0
-        for offset, size in self._spans:
-            raw[offset : offset + size] = states[at : at + size]
-            at += size
+        raw[self._places] = states
         return raw.tobytes()

@@ -19,6 +19,7 @@ import numpy as np
 from edgesnn.errors import ConfigError, DataError
 from edgesnn.runtime import state as state_file
 from edgesnn.runtime.framing import Framer, frame_rows
+from edgesnn.runtime.guard import USE, Guard, read_guard
 from edgesnn.runtime.late_labels import LateRing
 from edgesnn.runtime.model import Array, Model
 from edgesnn.runtime.sensors import Sensors
@@ -26,7 +27,7 @@ from edgesnn.runtime.session import Session
 from edgesnn.runtime.sources import Item, Label, Lost, Row, array_rows
 from edgesnn.runtime.stream_clock import StreamClock, Tick
 
-__all__ = ["Counts", "Decision", "Event", "Label", "Lost", "Policy", "Row", "adapt", "array_rows", "run"]
+__all__ = ["Counts", "Decision", "Event", "Label", "Lost", "Policy", "Row", "adapt", "array_rows", "resume", "run"]
 
 ON_GAP = ("reset", "hold", "continue")
 Event: TypeAlias = dict[str, Any]  # one JSON object; "event" says of what
@@ -80,6 +81,7 @@ class Counts:
     saturated: int = 0  # values
     troubles: int = 0  # times that a channel fell silent or got stuck
     lost: dict[str, int] = field(default_factory=lambda: {"dropped": 0, "garbage": 0, "silence": 0})
+    guard: Guard | None = None  # of a model that learns behind one
 
     @property
     def accuracy(self) -> float | None:
@@ -190,11 +192,24 @@ def _saving(items: Iterable[Item], session: Session, path: Path, every: int, cou
             due = counts.learned + every
 
 
+def resume(session: Session, path: str | Path) -> str | None:
+    """Load what was learned; membranes start at rest, for the rows before are not the rows of now.
+
+    Returns:
+        One line where a slot of the file is damaged, else None; see `Session.load`.
+
+    Raises:
+        StateError: no valid state in it, or a state of another model.
+    """
+    notice = session.load(path)
+    session.reset()
+    return notice
+
+
 def _continue(session: Session, path: Path, warn: Callable[[str], object]) -> None:
     """Load what was learned; a file in which nothing was saved so far leaves the factory model."""
     try:
-        notice = session.load(path)
-        session.reset()
+        notice = resume(session, path)
     except state_file.NoStateError as error:
         notice = str(error)
     if notice:
@@ -217,17 +232,21 @@ class _Stream:
         self._sensors = Sensors(model, periods, stuck_rows)
         self._ring = LateRing(model, policy.late_seconds, states=learn)
         self._step = 0
+        self._guarded = learn and any(tensor.name == USE for tensor in model.tensors)
 
     def decisions(self, items: Iterable[Item]) -> Generator[Decision, None, None]:
         """What every frame led to; see `run`."""
+        self._look_at_guard(None)
         for item in items:
             match item:
                 case Row():
                     decision = self._row(item)
                     if decision is not None:
                         yield decision
+                        self._look_at_guard(item.time)
                 case Label():
                     self._late(item)
+                    self._look_at_guard(item.time)
                 case Lost():
                     self._lose(item)
         if not self._step:
@@ -322,6 +341,16 @@ class _Stream:
     def _may_learn(self, healthy: bool) -> bool:
         self._counts.spared += self._learn and not healthy
         return self._learn and healthy
+
+    def _look_at_guard(self, time: float | None) -> None:
+        """Keep what the guard has seen, and tell when another model decides than before."""
+        before = self._counts.guard
+        now = self._counts.guard = read_guard(self._session.tensors()) if self._guarded else None
+        if before is not None and now is not None and now.used != before.used:
+            self._event(
+                "guard", time, decides="learned" if now.used else "factory", compared=now.seen,
+                factory_accuracy=now.factory_accuracy, learned_accuracy=now.learned_accuracy,
+            )  # fmt: skip
 
     def _event(self, kind: str, time: float | None, **fields: Any) -> None:
         known = {"event": kind, "seconds": self._clock.seconds, "time": time, **fields}

@@ -14,7 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from edgesnn.cli.stream_output import troubles
+from edgesnn.cli.stream_output import guard_words, troubles
 
 if TYPE_CHECKING:
     from edgesnn.runtime.stream import Counts, Decision
@@ -66,6 +66,7 @@ class LiveView:
         return Group(
             Text("waiting for the first frame") if decision is None else _bar(decision),
             Text(line),
+            *([Text(guard_words(counts.guard))] if counts.guard else []),
             Text(wrong or "no drops, no gaps", style="yellow" if wrong else "dim"),
         )
 

@@ -11,6 +11,7 @@ from edgesnn.cli.termination import Termination
 from edgesnn.errors import EdgesnnError
 
 if TYPE_CHECKING:
+    from edgesnn.runtime.guard import Guard
     from edgesnn.runtime.stream import Counts
 
 
@@ -81,9 +82,19 @@ def troubles(counts: Counts) -> list[str]:
     return [f"{name} {count:,}" for name, count in said.items() if count]
 
 
+def guard_words(guard: Guard) -> str:
+    """What the guard saw, and which model decides."""
+    decides = f"the {'learned' if guard.used else 'factory'} model decides"
+    if guard.factory_accuracy is None or guard.learned_accuracy is None:
+        return f"guard: no steps compared, {decides}"
+    accuracies = f"factory {guard.factory_accuracy:.3f}, learned {guard.learned_accuracy:.3f}"
+    return f"guard: {accuracies} of {guard.seen:,} steps compared, {decides}"
+
+
 def summary(counts: Counts) -> str:
     """The stream in one line."""
     judged = f", accuracy {counts.accuracy:.3f} of {counts.labelled:,} labelled" if counts.accuracy is not None else ""
     taught = f", {counts.learned:,} learning steps" if counts.learned else ""
+    guarded = f"; {guard_words(counts.guard)}" if counts.guard else ""
     wrong = "; " + ", ".join(troubles(counts)) if troubles(counts) else ""
-    return f"{counts.rows:,} rows, {counts.decisions:,} decisions{judged}{taught}{wrong}"
+    return f"{counts.rows:,} rows, {counts.decisions:,} decisions{judged}{taught}{guarded}{wrong}"

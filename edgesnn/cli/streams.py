@@ -63,6 +63,9 @@ SAVE_EVERY = 100
 def run(
     directory: Folder,
     source: Source = "-",
+    state: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Decide with what `adapt` learned and saved here.")
+    ] = None,
     backend: Backend = "ort",
     board: Board = None,
     on_gap: OnGap = "reset",
@@ -76,6 +79,8 @@ def run(
 
     policy = stream.Policy(on_gap, gap_periods, late_seconds, stuck_seconds)
     with _open(directory, source, backend, board, live) as (session, items, shown):
+        if state is not None and (notice := stream.resume(session, state)):
+            warn(notice)
         shown.follow(stream.run(session, items, policy, shown.lines.write, shown.counts))
 
 
@@ -160,5 +165,5 @@ def _open(
         try:
             yield session, termination.each(items), _Shown(JsonLines(termination), counts, wanted)
         finally:
-            if counts.rows and (wanted or troubles(counts) or sys.stderr.isatty()):
+            if counts.rows and (wanted or troubles(counts) or counts.guard or sys.stderr.isatty()):
                 warn(summary(counts))

@@ -14,6 +14,18 @@ from edgesnn.runtime.session import Session
 CLASSES = ["rest", "walk", "run"]
 
 
+class ToyModel(Model):
+    """A model whose learning step reads `sum`, and writes `bias`."""
+
+    def graph(self, name: str) -> onnx.ModelProto:
+        assert name == "learn"
+        inputs, outputs = (
+            [onnx.helper.make_tensor_value_info(tensor, onnx.TensorProto.INT32, [1]) for tensor in names]
+            for names in (("sum", "bias", "label"), ("bias.new",))
+        )
+        return onnx.helper.make_model(onnx.helper.make_graph([], "learn", inputs, outputs))
+
+
 def make_model(
     frame: dict[str, int] | None, shape: tuple[int, ...], time_steps: int = 1, rate_hz: float = 50.0
 ) -> Model:
@@ -30,7 +42,7 @@ def make_model(
                                {"name": "bias", "kind": "param", "dtype": "int32", "shape": [3]}]),
     }  # fmt: skip
     onnx.helper.set_model_props(proto, {f"edgesnn.{key}": value for key, value in metadata.items()})
-    return Model(Path("toy"), proto)
+    return ToyModel(Path("toy"), proto)
 
 
 class ToySession(Session):

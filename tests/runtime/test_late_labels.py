@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_models import RandomModel, Shape
+from tiny_run import exported, movements
 from toy import ToySession, make_model
 
 from edgesnn import runtime
 from edgesnn.errors import ConfigError, DataError
 from edgesnn.runtime import stream
-from edgesnn.runtime.late_labels import LateRing
+from edgesnn.runtime.late_labels import LateRing, left_to_learn
 from edgesnn.runtime.model import FrameSpec
 from edgesnn.runtime.session import Session
 from edgesnn.runtime.stream import Label, Row
@@ -164,6 +165,41 @@ def test_labels_one_step_late_are_labels_in_time(folder: Path, labels: list[int 
             items.append(Label(row.label, 1 / RATE_HZ))
     adapted(late, items, late=1.0)
     assert late.snapshot() == in_time.snapshot()
+
+
+@pytest.mark.parametrize("scope", ["means", "readout"])
+def test_labels_one_step_late_are_labels_in_time_for_each_learner(scope: str) -> None:
+    """Two rows a step; the label of every second row comes with it, or after it."""
+    values = [(row, part.label) for part in movements(4) for row in part.rows[:80]]
+    model = exported(scope)
+    with runtime.open(model.path) as late, runtime.open(model.path) as in_time:
+        adapted(in_time, [Row(row, label) for row, label in values], late=0)
+        taught = ([Row(row), Label(label, 1 / model.rate_hz)] for row, label in values)
+        adapted(late, [item for pair in taught for item in pair], late=1.0)
+        assert late.snapshot() == in_time.snapshot()
+        assert late.snapshot() != model.pack(model.factory)
+
+
+def test_a_label_of_seconds_settles_and_is_compared_on() -> None:
+    """How long a label has lasted counts on over steps that are learned late, and on to the next label."""
+    model = exported("means")
+    check, settle = (model.learn.numbers[name] for name in ("check", "settle"))
+    part = movements(4)[1]
+    with runtime.open(model.path) as session:
+        rows_ = [Row(row) for row in part.rows[:83]]  # 40 steps
+        counts, _ = adapted(session, [*rows_[:43], Label(part.label, 9.0), *rows_[43:], Label(part.label, 9.0)], late=9)
+        tensors = session.tensors()
+        assert counts.learned == 40
+        assert (tensors["guard.run"].item(), tensors["guard.last"].item()) == (40, part.label)
+        assert tensors["means.count"].sum() == 40 - (settle - 1)
+        assert tensors["guard.seen"].item() == 40 - (check - 1)
+
+
+@pytest.mark.parametrize("scope", ["means", "readout"])
+def test_what_is_kept_of_a_step_is_its_trace(scope: str) -> None:
+    model = exported(scope)
+    assert [tensor.name for tensor in left_to_learn(model)] == ["readout.trace"]
+    assert LateRing(model, 1.0, states=True).nbytes == 10 * (12 * 4 + 22)
 
 
 @pytest.mark.parametrize(("kept", "span"), [(12, 12), (12, 5), (4, 9)])

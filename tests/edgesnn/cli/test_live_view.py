@@ -10,6 +10,7 @@ from rich.console import Console
 
 from edgesnn.cli.live_view import LiveView, confidence
 from edgesnn.cli.stream_output import summary, troubles
+from edgesnn.runtime.guard import Guard
 from edgesnn.runtime.stream import Counts, Decision
 
 
@@ -51,6 +52,13 @@ def test_the_view_says_class_confidence_accuracy_and_what_went_wrong() -> None:
     said = ("walk", "90%", "margin 86%", "1.2 s", "1,234 rows", "accuracy 0.900 of 10", "gaps 2", "rows dropped 40")
     for part in said:
         assert part in text
+
+
+def test_the_view_and_the_summary_say_what_the_guard_saw() -> None:
+    words = "guard: factory 0.750, learned 0.900 of 80 steps compared, the learned model decides"
+    counts = Counts(rows=9, decisions=4, guard=Guard(80, 20, 8, True))
+    assert words in recorded(counts, decision(1, [1, 0]))
+    assert summary(counts) == f"9 rows, 4 decisions; {words}"
 
 
 def test_a_stream_without_labels_and_troubles_says_so() -> None:
