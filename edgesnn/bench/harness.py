@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from edgesnn.bench import cases
+from edgesnn.bench.page import render
 from edgesnn.bench.registry import REGISTRY, Benchmark
 from edgesnn.bench.result import Result, this_machine, versions_of
 from edgesnn.errors import ConfigError
@@ -69,7 +70,7 @@ def run(entry: Benchmark, board: str | None = None) -> Result:
 
 
 def write(result: Result, path: Path) -> None:
-    """Write a result as JSON, and its plot beside it, folders included.
+    """Write a result as JSON, and beside it a page (.html) and the plot (.svg) of one that has it, folders included.
 
     Raises:
         ConfigError: the path cannot be written.
@@ -79,6 +80,7 @@ def write(result: Result, path: Path) -> None:
         path.write_text(result.model_dump_json(indent=2) + "\n", encoding="utf-8")
         if result.plot is not None:
             path.with_suffix(".svg").write_text(result.plot, encoding="utf-8")
+            path.with_suffix(".html").write_text(render(result), encoding="utf-8")
     except OSError as error:
         raise ConfigError(
             f"{path}: expected a path that can be written, got {error.strerror}; choose another"

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
-
-from jinja2 import Environment, StrictUndefined, select_autoescape
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
 from edgesnn.boards import Board, available
@@ -15,14 +13,23 @@ from edgesnn.report.schema import Report
 TEMPLATE = "report.html.j2"
 
 
+def render_template(name: str, **values: object) -> str:
+    """A page from a template of this package."""
+    environment = Environment(
+        loader=PackageLoader("edgesnn.report"),
+        autoescape=select_autoescape(default=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(percent=percent, points=points, whole=whole, size=size, figure=figure)
+    return environment.get_template(name).render(**values)
+
+
 def render(report: Report) -> str:
     """The page of a report; sections that are absent are left out."""
-    environment = Environment(
-        autoescape=select_autoescape(default=True), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters.update(percent=percent, points=points, whole=whole, size=size)
-    source = files("edgesnn.report").joinpath("templates", TEMPLATE).read_text(encoding="utf-8")
-    return environment.from_string(source).render(
+    return render_template(
+        TEMPLATE,
         report=report,
         board=_board(report),
         timeline=_timeline(report),
@@ -31,6 +38,13 @@ def render(report: Report) -> str:
         memory=_memory(report),
         plots=_layer_plots(report),
     )
+
+
+def figure(value: object) -> str:
+    """Any cell of a table: floats with four significant digits, nothing for what is not there."""
+    if value is None:
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def percent(value: float) -> str:

@@ -36,3 +36,5 @@ def test_a_small_run_has_the_published_key_a_row_each_and_a_plot(tmp_path):
     assert plot.startswith('<svg xmlns="http://www.w3.org/2000/svg"')
     assert "T = 3" in plot
     assert "svg" not in (tmp_path / "toy.json").read_text()
+    page = (tmp_path / "toy.html").read_text()
+    assert all(part in page for part in (plot.strip(), "cos_tau_1_1", "<th>time_steps</th>", result.machine.processor))
