@@ -297,13 +297,9 @@ def _like(*numbers: int) -> Infer:
 
 OPS: dict[str, Op] = {
     "Linear": Op(_linear_shape, _linear("esnn_linear"), lambda node: _patch_bytes(node.inputs[0].size), synapse=True),
-    "BinaryLinear": Op(
-        _linear_shape, _linear("esnn_binary_linear"), _binary_linear_scratch, synapse=True
-    ),
+    "BinaryLinear": Op(_linear_shape, _linear("esnn_binary_linear"), _binary_linear_scratch, synapse=True),
     "Conv2d": Op(_conv_shape, _conv("esnn_conv2d"), lambda node: 2 * _fan_in_scratch(node), synapse=True),
-    "BinaryConv2d": Op(
-        _conv_shape, _conv("esnn_binary_conv2d"), _binary_conv_scratch, synapse=True
-    ),
+    "BinaryConv2d": Op(_conv_shape, _conv("esnn_binary_conv2d"), _binary_conv_scratch, synapse=True),
     "EventLinear": Op(None, _event_linear, lambda node: 2 * node.inputs[0].size, synapse=True),
     "EventConv2d": Op(None, _event_conv, _event_conv_scratch, synapse=True),
     "MaxPool2d": Op(_pool_shape, _maxpool),
