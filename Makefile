@@ -17,7 +17,7 @@ $(STAMP): pyproject.toml setup.py constraints.txt
 	@echo "installing into $(VENV) (a few minutes) ..."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt \
-		--editable '.[train,tvm,mcu,data,dev]'
+		--editable '.[train,tvm,mcu,data,events,serial,tensorboard,dev]'
 	touch $@
 
 # Boards are emulated; Debian's packages are used where they can be installed without asking.

@@ -1,30 +1,28 @@
-"""The learners that benchmarks/adaptation_study.py compares: (factory, person) -> decisions on what is scored.
+"""The learners that benchmarks/adaptation_study.py compares, on traces of an integer network.
 
-Shapes: S steps, C features (128 spikes), K classes, Q means a class, G = K*Q groups (group g is of class g // Q).
+Shapes: S steps, C features, K classes, Q means a class, G = K*Q groups (group g is of class g // Q).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+
+from edgesnn.quant.class_means import clusters
 
 Float = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 TRACE_BITS = 10  # the trace is in units of 2^-10 of a spike
-CHECK_FROM = 0.75  # of a labelled segment: the guard checks on the rest
-PRIOR = 100  # labelled steps that a factory mean counts for
-MOST = 2**16  # labelled steps of a mean, after which its past counts half: the sum stays within int32
-WORTH_IT = 0.03  # the guard changes nothing where the trained readout errs less
 EXAMPLES = 16  # stored traces a class, for replay
 
 
 @dataclass(frozen=True)
 class Factory:
-    """What the device is delivered with: readout [K, C], [K]; inverse scatter [C, C]; per class the mean trace of each
+    """What a device is delivered with: trained readout [K, C], [K]; metric [C, C]; per class the mean trace of each
     training recording; EXAMPLES traces a class.
     """
 
@@ -34,165 +32,203 @@ class Factory:
     recordings: list[Float]
     examples: Float
 
-    def fixed(self, x: Ints) -> Ints:
+    def decide(self, x: Ints) -> Ints:
+        """The trained readout."""
         return (x @ self.weight.T + self.bias).argmax(axis=1)
 
 
 @dataclass(frozen=True)
 class Person:
-    """Labelled segments (trace [S, C], class) in stream order; the traces that are scored and their labels [S];
-    renormalized: the traces that are scored, of inputs normalized by the person's own first 20 % (no label needed).
-    """
+    """Labelled stretches (trace [S, C], class) in stream order; the traces that are scored and their labels [S]."""
 
     labelled: list[tuple[Ints, int]]
     scored: Ints
     labels: Ints
-    renormalized: Ints
 
-    def steps(self) -> Iterator[tuple[Ints, int, bool]]:
-        """Trace, label, and whether the step is of the last quarter, on which a guard checks."""
-        for trace, label in self.labelled:
-            checked = len(trace) * CHECK_FROM
-            for i, x in enumerate(trace):
-                yield x, label, i >= checked
+
+@dataclass(frozen=True)
+class Settings:
+    """Of class means and their guard (docs/architecture.md); `check` in steps, `odds` of factory to learned errors."""
+
+    means: int = 2
+    prior: int = 128
+    most: int = 2048
+    check: int = 40
+    odds: float = 1.25
 
 
 class ClassMeans:
-    """Nearest of Q means a class, in the factory's metric P, integers only: w_g = P m_g, b_g = -m_g P m_g / 2, decision
-    argmax_g(w_g x + b_g) // Q. Learning adds x to the sum of the nearest mean of its class, so that the order of the
-    labels hardly matters. int16 metric, int8 weights, int32 sums, counts and biases, 64-bit products in `refresh`.
-    """
+    """The device's learner in NumPy, for any number of means: decisions, learning, no guard."""
 
-    def __init__(self, factory: Factory, means: int, prior: int = PRIOR) -> None:
-        self.means = means
-        start = np.concatenate([clusters(rows, factory.metric, means) for rows in factory.recordings])
+    def __init__(self, factory: Factory, settings: Settings) -> None:
+        self.settings = settings
+        start = np.concatenate([clusters(rows, factory.metric, settings.means) for rows in factory.recordings])
+        self.factory = np.rint(start).astype(np.int64)
         self.metric = np.rint(factory.metric * (32767 / np.abs(factory.metric).max())).astype(np.int64)
-        self.sum = np.rint(prior * start).astype(np.int64)
-        self.count = np.full(len(start), prior, np.int64)
-        largest = np.abs(self.metric @ np.rint(start).astype(np.int64).T).max()
-        self.shift = int(np.ceil(np.log2(largest / 84)))  # 127 / 1.5: room for weights to grow
+        self.sum, self.count = np.zeros_like(self.factory), np.zeros(len(start), np.int64)
+        self.shift = int(np.ceil(np.log2(np.abs(self.metric @ self.factory.T).max() / 84)))
         self.weight, self.bias = np.zeros_like(self.sum), np.zeros_like(self.count)
         for group in range(len(start)):
-            self.refresh(group)
+            self._refresh(group)
 
     def learn(self, x: Ints, label: int) -> None:
-        groups = slice(label * self.means, (label + 1) * self.means)
-        group = groups.start + int((self.weight[groups] @ x + self.bias[groups]).argmax())
+        own = slice(label * self.settings.means, (label + 1) * self.settings.means)
+        group = own.start + int((self.weight[own] @ x + self.bias[own]).argmax())
         self.sum[group] += x
         self.count[group] += 1
-        if self.count[group] == MOST:
+        if self.count[group] >= self.settings.most:
             self.sum[group] >>= 1
             self.count[group] >>= 1
-        self.refresh(group)
+        self._refresh(group)
 
-    def refresh(self, group: int) -> None:
-        """The weights of a mean. The bias makes the score exact at the mean, however the weights were rounded."""
-        mean = (self.sum[group] * (2**30 // self.count[group])) >> 30
+    def _refresh(self, group: int) -> None:
+        prior = self.settings.prior
+        mean = (prior * self.factory[group] + self.sum[group]) * (2**30 // (prior + self.count[group])) >> 30
         exact = self.metric @ mean
         self.weight[group] = np.clip((exact + (1 << (self.shift - 1))) >> self.shift, -127, 127)
         self.bias[group] = ((exact @ mean) >> (self.shift + 1)) - self.weight[group] @ mean
 
     def decide(self, x: Ints) -> Ints:
-        return (x @ self.weight.T + self.bias).argmax(axis=1) // self.means
+        return (x @ self.weight.T + self.bias).argmax(axis=1) // self.settings.means
 
 
-def clusters(rows: Float, metric: Float, count: int) -> Float:
-    """Means [count, C] of one class from its training recordings [R, C]: Lloyd's algorithm in the metric, started by
-    cutting along the main direction.
-    """
-    white = (rows - rows.mean(axis=0)) @ np.linalg.cholesky(metric)
-    along = white @ np.linalg.svd(white, full_matrices=False)[2][0]
-    chosen = np.argsort(np.argsort(along)) * count // len(rows)
-    for _ in range(20):
-        centres = np.stack([white[chosen == k].mean(axis=0) for k in range(count)])
-        nearest = ((white[:, None] - centres) ** 2).sum(axis=2).argmin(axis=1)
-        if len(np.unique(nearest)) < count or (nearest == chosen).all():
-            break
-        chosen = nearest
-    return np.stack([rows[chosen == k].mean(axis=0) for k in range(count)])
+@dataclass
+class Guard:
+    """Errors of both models on labelled steps whose label has lasted for `check` steps."""
+
+    settings: Settings
+    classes: int
+    run: int = 0
+    last: int = -1
+    errors: list[int] = field(default_factory=lambda: [0, 0, 0])  # seen, factory, learned
+    labelled: set[int] = field(default_factory=set)
+
+    def look(self, label: int, factory: int, learned: int) -> None:
+        self.run = self.run + 1 if label == self.last else 1
+        self.last = label
+        self.labelled.add(label)
+        if self.run >= self.settings.check:
+            self.errors = [count + more for count, more in zip(self.errors, (1, factory, learned), strict=True)]
+
+    @property
+    def agrees(self) -> bool:
+        seen, factory, learned = self.errors
+        worth = 32 * factory > seen and factory >= self.settings.odds * learned and 4 * learned <= seen
+        return len(self.labelled) == self.classes and seen >= 64 and worth
 
 
-def fixed(factory: Factory, person: Person) -> Ints:
-    return factory.fixed(person.scored)
+Stretch = tuple[Ints, list[int]]
 
 
-def renormalized(factory: Factory, person: Person) -> Ints:
-    return factory.fixed(person.renormalized)
+def clean(person: Person) -> Iterator[Stretch]:
+    """Every labelled stretch with its labels."""
+    for x, label in person.labelled:
+        yield x, [label] * len(x)
 
 
-def means_unlearned(factory: Factory, person: Person) -> Ints:
-    return ClassMeans(factory, 2).decide(person.scored)
+def flipped(share: float) -> Trouble:
+    """This share of labels is drawn at random, each by itself."""
 
-
-def means(count: int, prior: int = PRIOR, wrong: float = 0.0, only: int | None = None) -> Learner:
-    """Class means; `wrong`: share of labels replaced by random ones; `only`: the one class that is ever labelled."""
-
-    def learner(factory: Factory, person: Person) -> Ints:
-        model = ClassMeans(factory, count, prior)
+    def trouble(person: Person) -> Iterator[Stretch]:
         random = np.random.default_rng(0)
-        for x, label, _ in person.steps():
-            if only is None or label == only:
-                flipped = random.random() < wrong
-                model.learn(x, int(random.integers(len(factory.bias))) if flipped else label)
-        return model.decide(person.scored)
+        classes = int(person.labels.max()) + 1
+        for x, labels in clean(person):
+            yield x, [int(random.integers(classes)) if random.random() < share else label for label in labels]
 
-    return learner
+    return trouble
 
 
-def guarded(wrong: float = 0.0) -> Learner:
-    """Two means a class; on the last quarter of each labelled segment they and the trained readout both decide before
-    the label is learned. The means are used if they made no more errors, and the readout made enough to be worth it.
-    """
+def mistaken(share: float) -> Trouble:
+    """This share of stretches has one wrong label from end to end."""
 
-    def learner(factory: Factory, person: Person) -> Ints:
-        model = ClassMeans(factory, 2)
+    def trouble(person: Person) -> Iterator[Stretch]:
         random = np.random.default_rng(0)
-        errors, checks = np.zeros(2, int), 0
-        for x, label, checked in person.steps():
-            given = int(random.integers(len(factory.bias))) if random.random() < wrong else label
-            if checked:
-                checks += 1
-                errors += [decide(x[None])[0] != given for decide in (factory.fixed, model.decide)]
-            model.learn(x, given)
-        learned = errors[1] <= errors[0] and errors[0] > WORTH_IT * checks
-        return (model.decide if learned else factory.fixed)(person.scored)
+        classes = int(person.labels.max()) + 1
+        for x, labels in clean(person):
+            wrong = int(random.integers(classes))
+            yield x, [wrong] * len(x) if random.random() < share else labels
 
-    return learner
+    return trouble
 
 
-def sgd(rate: float) -> Learner:
+def unlabelled(person: Person) -> Iterator[Stretch]:
+    """Every other stretch has no labels."""
+    for i, (x, labels) in enumerate(clean(person)):
+        yield (x, labels) if i % 2 else (x[:0], [])
+
+
+def only(label: int) -> Trouble:
+    """One class alone is ever labelled."""
+    return lambda person: ((x, labels) for x, labels in clean(person) if labels[:1] == [label])
+
+
+def stuck(person: Person) -> Iterator[Stretch]:
+    """The sensor gives the same for ever, while the labels go on."""
+    first = person.labelled[0][0][0]
+    for x, labels in clean(person):
+        yield np.repeat(first[None], len(x), axis=0), labels
+
+
+def silent(person: Person) -> Iterator[Stretch]:
+    """The network emits nothing, while the labels go on."""
+    for x, labels in clean(person):
+        yield np.zeros_like(x), labels
+
+
+@dataclass(frozen=True)
+class Result:
+    """Accuracies on what is scored: as delivered, with what was learned, and with the guard's choice."""
+
+    fixed: float
+    learned: float
+    guarded: float
+
+
+def class_means(factory: Factory, person: Person, trouble: Trouble = clean, settings: Settings | None = None) -> Result:
+    """Class means behind their guard on a labelled stream with trouble in it."""
+    settings = settings or Settings()
+    model, delivered = ClassMeans(factory, settings), ClassMeans(factory, settings)
+    guard = Guard(settings, len(factory.recordings))
+    for x, labels in trouble(person):
+        for row, label, before in zip(x, labels, delivered.decide(x), strict=True):
+            guard.look(label, int(before != label), int(model.decide(row[None])[0] != label))
+            model.learn(row, label)
+    fixed, learned = (float((m.decide(person.scored) == person.labels).mean()) for m in (delivered, model))
+    return Result(fixed, learned, learned if guard.agrees else fixed)
+
+
+def sgd(factory: Factory, person: Person, rate: float) -> float:
     """The readout follows each label as it comes; in floating point, its best case."""
-
-    def learner(factory: Factory, person: Person) -> Ints:
-        weight, bias = factory.weight * 2**TRACE_BITS, factory.bias.copy()
-        for x, label, _ in person.steps():
-            descend(weight, bias, x[None] / 2**TRACE_BITS, np.array([label]), rate)
-        return (person.scored / 2**TRACE_BITS @ weight.T + bias).argmax(axis=1)
-
-    return learner
+    weight, bias = factory.weight * 2**TRACE_BITS, factory.bias.copy()
+    for x, labels in clean(person):
+        for row, label in zip(x, labels, strict=True):
+            _descend(weight, bias, row[None] / 2**TRACE_BITS, np.array([label]), rate)
+    return _accuracy(person, weight, bias)
 
 
-def replay(rate: float) -> Learner:
+def replay(factory: Factory, person: Person, rate: float) -> float:
     """With each label one stored trace of every class is learned: from the factory's, or a reservoir of the own."""
-
-    def learner(factory: Factory, person: Person) -> Ints:
-        weight, bias = factory.weight * 2**TRACE_BITS, factory.bias.copy()
-        store = np.concatenate([factory.examples, factory.examples], axis=1) / 2**TRACE_BITS  # [K, 2 * EXAMPLES, C]
-        seen = np.zeros(len(bias), int)
-        classes = np.arange(len(bias))
-        random = np.random.default_rng(0)
-        for x, label, _ in person.steps():
+    weight, bias = factory.weight * 2**TRACE_BITS, factory.bias.copy()
+    store = np.concatenate([factory.examples, factory.examples], axis=1) / 2**TRACE_BITS  # [K, 2 * EXAMPLES, C]
+    seen = np.zeros(len(bias), int)
+    classes = np.arange(len(bias))
+    random = np.random.default_rng(0)
+    for x, labels in clean(person):
+        for row, label in zip(x, labels, strict=True):
             place = seen[label] if seen[label] < EXAMPLES else random.integers(seen[label] + 1)
             seen[label] += 1
             if place < EXAMPLES:
-                store[label, EXAMPLES + place] = x / 2**TRACE_BITS
-            descend(weight, bias, store[classes, random.integers(2 * EXAMPLES, size=len(bias))], classes, rate)
-        return (person.scored / 2**TRACE_BITS @ weight.T + bias).argmax(axis=1)
-
-    return learner
+                store[label, EXAMPLES + place] = row / 2**TRACE_BITS
+            _descend(weight, bias, store[classes, random.integers(2 * EXAMPLES, size=len(bias))], classes, rate)
+    return _accuracy(person, weight, bias)
 
 
-def descend(weight: Float, bias: Float, x: Float, labels: Ints, rate: float) -> None:
+def _accuracy(person: Person, weight: Float, bias: Float) -> float:
+    decisions = (person.scored / 2**TRACE_BITS @ weight.T + bias).argmax(axis=1)
+    return float((decisions == person.labels).mean())
+
+
+def _descend(weight: Float, bias: Float, x: Float, labels: Ints, rate: float) -> None:
     """One step of gradient descent of the cross entropy of a linear readout, in place."""
     logits = x @ weight.T + bias
     error = np.exp(logits - logits.max(axis=1, keepdims=True))
@@ -202,21 +238,21 @@ def descend(weight: Float, bias: Float, x: Float, labels: Ints, rate: float) -> 
     bias -= rate * error.mean(axis=0)
 
 
-Learner = Callable[[Factory, Person], Ints]
-SETTINGS = [(count, prior) for count in (1, 2, 3) for prior in (50, 100, 200)]
-LEARNERS: dict[str, Learner] = {
-    "fixed": fixed,
-    "fixed, own input normalization": renormalized,
-    "two means, nothing learned": means_unlearned,
-    "one mean a class": means(1),
-    "two means a class": means(2),
-    "two means, guarded": guarded(),
-    "two means, 10 % wrong labels": means(2, wrong=0.1),
-    "two means, 30 % wrong labels": means(2, wrong=0.3),
-    "guarded, 30 % wrong labels": guarded(wrong=0.3),
-    "two means, one class labelled": means(2, only=4),
-    "SGD, rate 0.001": sgd(0.001),
-    "SGD, rate 0.01": sgd(0.01),
-    "replay, rate 0.001": replay(0.001),
-    "replay, rate 0.01": replay(0.01),
+Trouble = Callable[[Person], Iterator[Stretch]]
+TROUBLES: dict[str, Trouble] = {
+    "none": clean,
+    **{f"{share} % of labels wrong": flipped(share / 100) for share in (10, 20, 30)},
+    **{f"{share} % of stretches mislabelled": mistaken(share / 100) for share in (10, 20, 30)},
+    "every other stretch unlabelled": unlabelled,
+    "one class labelled": only(4),
+    "stuck sensor": stuck,
+    "silent network": silent,
 }
+#: What nested choice picks from.
+GRID = [
+    Settings(means, prior, check=check, odds=odds)
+    for means in (1, 2)
+    for prior in (64, 128, 256)
+    for check in (32, 40, 48)
+    for odds in (1.0, 1.25, 2.0)
+]

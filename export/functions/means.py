@@ -55,7 +55,7 @@ def GuardCheck(
     """Count the errors of both models on a labelled step, before it is learned.
 
     run' = run + 1 while the label stays the same, else 1; a step counts from run' >= check on. All counts are halved
-    when `seen` reaches 2^12, so that the past fades. All s32 [1] -> last', run', seen', factory_errors', learned_errors'.
+    when `seen` reaches 2^12: the past fades. All s32 [1] -> last', run', seen', factory_errors', learned_errors'.
     """
     same = op.Cast(op.Equal(label, last), to=INT64)
     new_run = op.Clip(op.Cast(run, to=INT64) * same + 1, 1, 1073741824)
