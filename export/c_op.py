@@ -1,0 +1,60 @@
+"""What a function of the library is in C: the shapes of its outputs, its memory, and the call of its kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from edgesnn.export.c_graph import Infer, Node, Tensor
+
+Attributes = dict[str, Any]
+Kinds = list[tuple[str, tuple[int, ...]]]
+
+
+class Refs(Protocol):
+    """How generated code spells its operands."""
+
+    def pointer(self, tensor: Tensor) -> str:
+        """Address of the first element."""
+
+    def scalar(self, tensor: Tensor) -> str:
+        """Value of a tensor of one element."""
+
+    def scratch(self, node: Node, c_type: str) -> str:
+        """Address of the node's scratch memory."""
+
+    def identifier(self, name: str) -> str:
+        """A C identifier for the name of a node or tensor."""
+
+
+@dataclass(frozen=True)
+class Op:
+    """One function in C.
+
+    `updates` pairs an output with the input that the kernel overwrites with it: both are one persistent tensor.
+    `shares` says that output 0 may be written over input 0, `writes` that it may be a persistent tensor that the
+    function does not read.
+    """
+
+    infer: Infer | None  # none for what `c_kernels` puts in the place of another function
+    call: Callable[[Node, Refs], list[str]]
+    scratch_bytes: Callable[[Node], int] = lambda _: 0
+    updates: tuple[tuple[int, int], ...] = ()
+    shares: bool = False
+    writes: bool = False
+    synapse: bool = False
+
+
+def same(*dtypes: str) -> Infer:
+    """Outputs of the shape of input 0."""
+    return lambda inputs, _: [(dtype, inputs[0].shape) for dtype in dtypes]
+
+
+def call(kernel: str, *arguments: object) -> str:
+    return f"{kernel}({', '.join(map(str, arguments))});"
+
+
+def like(*numbers: int) -> Infer:
+    """Outputs of the types and shapes of these inputs."""
+    return lambda inputs, _: [(inputs[i].dtype, inputs[i].shape) for i in numbers]
