@@ -9,7 +9,6 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from edgesnn.bench import cases
-from edgesnn.bench.page import render
 from edgesnn.bench.registry import REGISTRY, Benchmark
 from edgesnn.bench.result import Result, this_machine, versions_of
 from edgesnn.errors import ConfigError
@@ -79,6 +78,8 @@ def write(result: Result, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(result.model_dump_json(indent=2) + "\n", encoding="utf-8")
         if result.plot is not None:
+            from edgesnn.bench.page import render  # pages are the report's, which reads results of this package
+
             path.with_suffix(".svg").write_text(result.plot, encoding="utf-8")
             path.with_suffix(".html").write_text(render(result), encoding="utf-8")
     except OSError as error:
