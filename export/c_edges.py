@@ -11,12 +11,12 @@ from edgesnn.export.c_ops import C_TYPES
 from edgesnn.export.c_text import comment, string
 from edgesnn.runtime.model import Model
 
-#: What README.md shows; a stream keeps its last rows, an image is presented from rest.
-_STREAM, _IMAGE = "use_stream.md.in", "use_image.md.in"
+#: The worked example; a stream keeps its last rows, an image is presented from rest.
+_STREAM, _IMAGE = "use_stream", "use_image"
 
 
 def usage(model: Model) -> str:
-    """The template of the worked example that fits the model."""
+    """The name of the templates of the worked example that fits the model: its C, and the words around it."""
     return _STREAM if model.frame is not None else _IMAGE
 
 

@@ -17,6 +17,7 @@ from edgesnn.export import c_render as render
 from edgesnn.export.c_graph import Array
 from edgesnn.export.c_ops import C_TYPES
 from edgesnn.export.c_plan import Program, check_budget, program
+from edgesnn.export.c_projects import projects
 from edgesnn.export.c_text import comment, markdown
 from edgesnn.runtime.model import Model
 from edgesnn.runtime.package import MANIFEST, manifest, written_files
@@ -30,8 +31,9 @@ class _Template(string.Template):
 
 
 def c(directory: str | Path, board: str = "host") -> Path:
-    """Write `directory/c/`: `NAME.h`, `NAME.c`, `NAME_io.c`, `CMakeLists.txt`, `README.md`, `esnn/`, `selftest/` with
-    its vectors, and `package.json`, which names the board and the files written.
+    """Write `directory/c/`: `src/` with `NAME.h`, `NAME.c`, `NAME_io.c` and the runtime in `esnn/`, `selftest/` with its
+    vectors, `README.md`, what makes it a project of each build system (`c_projects`), and `package.json`, which names
+    the board and the files written.
 
     The same model gives the same bytes. Exporting again replaces the files of the last export and no others.
 
@@ -54,8 +56,7 @@ def c(directory: str | Path, board: str = "host") -> Path:
     planned = program(model)
     check_budget(planned, board)
     out = Path(directory) / "c"
-    contents = {name: text.encode() for name, text in _texts(planned, _vectors(planned.model)).items()}
-    contents |= {f"esnn/{source.name}": source.read_bytes() for source in _runtime_sources()}
+    contents = _contents(planned)
     if board.endswith(".toml"):
         board_file, board = Path(board), Path(board).name
         contents[board] = board_file.read_bytes()
@@ -65,6 +66,16 @@ def c(directory: str | Path, board: str = "host") -> Path:
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         (out / name).write_bytes(content)
     return out
+
+
+def sources(program: Program) -> dict[str, bytes]:
+    """What a firmware compiles: path in the package -> content, all below `src/`."""
+    return {name: content for name, content in _contents(program).items() if name.startswith("src/")}
+
+
+def _contents(program: Program) -> dict[str, bytes]:
+    texts = {name: text.encode() for name, text in _texts(program, _vectors(program.model)).items()}
+    return texts | {f"src/esnn/{source.name}": source.read_bytes() for source in _runtime_sources()}
 
 
 def _check_name(model: Model) -> None:
@@ -90,7 +101,8 @@ def _clear(out: Path, wanted: Iterable[str]) -> None:
         )
     for name in ours or ():
         (out / name).unlink(missing_ok=True)
-    for folder in {(out / name).parent for name in ours or ()} - {out}:
+    folders = {parent for name in ours or () for parent in (out / name).parents if out in parent.parents}
+    for folder in sorted(folders, reverse=True):  # the inner ones first
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
 
@@ -104,11 +116,12 @@ def _runtime_sources() -> list[Traversable]:
 def _texts(program: Program, vectors: dict[str, Array]) -> dict[str, str]:
     model = program.model
     values = _values(program) | edges.values(model) | {"steps": str(len(vectors["labels"]))}
-    usage = _fill(edges.usage(model), values)
-    return {
-        f"{model.name}.h": _fill("model.h.in", values),
-        f"{model.name}.c": _fill("model.c.in", values | _code(program)),
-        f"{model.name}_io.c": _fill("model_io.c.in", values),
+    use = _fill(f"{edges.usage(model)}.c.in", values)
+    usage = _fill(f"{edges.usage(model)}.md.in", values | {"use": use})
+    return projects(model, use, _fill, values) | {
+        f"src/{model.name}.h": _fill("model.h.in", values),
+        f"src/{model.name}.c": _fill("model.c.in", values | _code(program)),
+        f"src/{model.name}_io.c": _fill("model_io.c.in", values),
         f"selftest/{model.name}_vectors.h": _fill("vectors.h.in", values | _vector_arrays(program, vectors)),
         "selftest/main.c": _fill("main.c.in", values),
         "CMakeLists.txt": _fill("CMakeLists.txt.in", values),

@@ -75,7 +75,7 @@ class Firmware:
 
 @dataclass(frozen=True)
 class _Package:
-    """The sources of a generated C package: `NAME.h`, `NAME.c` and the runtime in `esnn/`."""
+    """The sources of a generated C package: in `src/`, `NAME.h`, `NAME.c` and the runtime in `esnn/`."""
 
     folder: Path
     name: str
@@ -84,15 +84,16 @@ class _Package:
 
 
 def _package(folder: Path) -> _Package:
-    names = sorted(path.stem for path in folder.glob("*.c") if path.with_suffix(".h").is_file())
-    runtime = folder / "esnn"
+    own = folder / "src"
+    names = sorted(path.stem for path in own.glob("*.c") if path.with_suffix(".h").is_file())
+    runtime = own / "esnn"
     if len(names) != 1 or not runtime.is_dir():
         raise ModelError(
-            f"{folder}: expected one generated model NAME.c with NAME.h, and the runtime in esnn/, got "
+            f"{folder}: expected in src/ one generated model NAME.c with NAME.h, and the runtime in esnn/, got "
             f"{', '.join(names) or 'no model'}; run `edgesnn export ... --format c` again"
         )
-    sources = (folder / f"{names[0]}.c", *sorted(runtime.rglob("*.c")))
-    headers = (*sorted(folder.glob("*.h")), *sorted(runtime.rglob("*.h")))
+    sources = (own / f"{names[0]}.c", *sorted(runtime.rglob("*.c")))
+    headers = (*sorted(own.glob("*.h")), *sorted(runtime.rglob("*.h")))
     return _Package(folder, names[0], sources, headers)
 
 

@@ -165,13 +165,15 @@ class NativeSession(Session):
 
 def _compile(model: Model) -> Path:
     folder = model.path / "c"
-    source = folder / f"{model.name}.c"
+    source = folder / "src" / f"{model.name}.c"
     if not source.is_file():
         raise ModelError(f"{source}: expected generated C, found no file; run `edgesnn export ... --format c`")
-    runtime = folder / "esnn"
+    runtime = source.parent / "esnn"
     with as_file(files("edgesnn.runtime") / "c" / "host" / "batch.c") as batch:
         sources = [source, *sorted(runtime.glob("*.c")), batch]
-        return shared_library(model.name, sources, [folder, runtime], cache(folder), "correct the file or export again")
+        return shared_library(
+            model.name, sources, [source.parent, runtime], cache(folder), "correct the file or export again"
+        )
 
 
 def _address(array: Array) -> ctypes.c_void_p:

@@ -26,9 +26,9 @@ def emulator() -> str:
 def fake_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder `c/` as `edgesnn.export.c` writes it, holding tests/boards/fake; copy it before a change."""
     folder = tmp_path_factory.mktemp("model") / "c"
-    shutil.copytree(Path(__file__).parent / "boards" / "fake", folder)
+    shutil.copytree(Path(__file__).parent / "boards" / "fake", folder / "src")
     runtime = Path(edgesnn.runtime.__file__).parent / "c"
-    (folder / "esnn").mkdir()
+    (folder / "src" / "esnn").mkdir()
     for path in (*runtime.glob("include/*.h"), *runtime.glob("src/*")):
-        shutil.copy(path, folder / "esnn")
+        shutil.copy(path, folder / "src" / "esnn")
     return folder

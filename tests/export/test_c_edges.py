@@ -67,11 +67,11 @@ def image(tmp_path_factory) -> Model:
 
 @cache
 def library(model: Model, extra: str = "") -> ctypes.CDLL:
-    folder = model.path / "c"
+    folder = model.path / "c" / "src"
     more = model.path / "more.c"
     more.write_text(extra)
     sources = [folder / "rand.c", folder / "rand_io.c", more, *sorted((folder / "esnn").glob("*.c"))]
-    return ctypes.CDLL(str(shared_library("edges", sources, [folder, folder / "esnn"], model.path / ".edges")))
+    return ctypes.CDLL(str(shared_library("edges", sources, [folder], model.path / ".edges")))
 
 
 def quantize(lib: ctypes.CDLL, values: np.ndarray, dtype: str) -> np.ndarray:
@@ -82,11 +82,11 @@ def quantize(lib: ctypes.CDLL, values: np.ndarray, dtype: str) -> np.ndarray:
 
 
 def test_header_says_how_to_feed_it(stream, image):
-    header = (stream.path / "c" / "rand.h").read_text()
+    header = (stream.path / "c" / "src" / "rand.h").read_text()
     for line in ("CHANNELS 3", "FRAME_LENGTH 4", "FRAME_HOP 2", "RATE_HZ 50", "TIME_STEPS 1", "INPUT_SCALE 0.0123"):
         assert f"#define RAND_{line}\n" in header
     assert "Channels: x, * / y, z */" in header
-    header = (image.path / "c" / "rand.h").read_text()
+    header = (image.path / "c" / "src" / "rand.h").read_text()
     for line in ("CHANNELS 2", "HEIGHT 6", "WIDTH 7", "TIME_STEPS 3"):
         assert f"#define RAND_{line}\n" in header
     assert "FRAME" not in header
@@ -162,8 +162,9 @@ def test_the_example_for_an_image_decides_as_python_does(image):
 @needs_gcc
 def test_what_is_not_called_is_not_linked(stream, tmp_path):
     folder = stream.path / "c"
-    include = ["-std=c11", f"-I{folder}", f"-I{folder / 'esnn'}"]
-    sources = [folder / "rand.c", folder / "rand_io.c", *sorted((folder / "esnn").glob("*.c"))]
+    source = folder / "src"
+    include = ["-std=c11", f"-I{source}"]
+    sources = [source / "rand.c", source / "rand_io.c", *sorted((source / "esnn").glob("*.c"))]
     subprocess.run(["gcc", *include, "-c", *map(str, sources)], cwd=tmp_path, check=True)
     subprocess.run(
         ["ar", "rcs", "model.a", *sorted(path.name for path in tmp_path.glob("*.o"))], cwd=tmp_path, check=True
@@ -181,8 +182,8 @@ def test_hostile_names_stay_names(tmp_path, shape):
     classes = [*HOSTILE[: shape.classes - 1], HOSTILE[-1]]
     Edges(shape, 7, classes=classes, channels=HOSTILE).write(tmp_path)
     folder = c(tmp_path)
-    for source in ("rand.c", "rand_io.c", "selftest/main.c"):
-        command = ["gcc", *WARNINGS, f"-I{folder}", f"-I{folder / 'esnn'}", "-fsyntax-only", str(folder / source)]
+    for source in ("src/rand.c", "src/rand_io.c", "selftest/main.c"):
+        command = ["gcc", *WARNINGS, f"-I{folder / 'src'}", "-fsyntax-only", str(folder / source)]
         built = subprocess.run(command, capture_output=True, text=True)
         assert built.returncode == 0, built.stderr
     names = (ctypes.c_char_p * shape.classes).in_dll(library(Model.load(tmp_path)), "rand_class_names")

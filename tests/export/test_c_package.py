@@ -43,14 +43,13 @@ def copy(tmp_path):
 
 
 def sources(folder):
-    return [str(folder / "rand.c"), str(folder / "rand_io.c"), *sorted(map(str, (folder / "esnn").glob("*.c")))]
+    return sorted(str(path) for path in (folder / "src").rglob("*.c"))
 
 
 def compile_selftest(compiler, folder, out):
     command = [
         *compiler,
-        f"-I{folder}",
-        f"-I{folder / 'esnn'}",
+        f"-I{folder / 'src'}",
         str(folder / "selftest" / "main.c"),
         *sources(folder),
         "-o",
@@ -80,13 +79,14 @@ def test_selftest_with_clang(exported, tmp_path):
 
 @needs_gcc
 def test_selftest_fails_on_one_wrong_weight(copy, tmp_path):
-    source = c(copy) / "rand.c"
+    folder = c(copy)
+    source = folder / "src" / "rand.c"
     lines = source.read_text().splitlines(keepends=True)
     at = next(i for i, line in enumerate(lines) if "readout_weight_factory[" in line) + 1
     first, _, rest = lines[at].partition(",")
     lines[at] = f"    {int(first) ^ 1},{rest}"
     source.write_text("".join(lines))
-    ran = selftest([GCC, "-std=c11"], source.parent, tmp_path / "selftest")
+    ran = selftest([GCC, "-std=c11"], folder, tmp_path / "selftest")
     assert ran.returncode == 1
     assert "not as expected" in ran.stdout
 
@@ -97,8 +97,7 @@ def test_objects_need_no_heap_no_stdio_and_no_libm(exported, tmp_path):
         GCC,
         "-std=c11",
         "-O2",
-        f"-I{exported / 'c'}",
-        f"-I{exported / 'c' / 'esnn'}",
+        f"-I{exported / 'c' / 'src'}",
         "-c",
         *sources(exported / "c"),
     ]
@@ -118,15 +117,14 @@ def test_public_header_in_cpp(exported, tmp_path):
         "alignas(4) static unsigned char arena[RAND_ARENA_BYTES];\n"
         "int main() { esnn_net net; return esnn_init(&net, &rand_model, arena, sizeof arena); }\n"
     )
-    folder = exported / "c"
     command = [GCC, "-xc++", "-std=c++17", "-Wall", "-Wextra", "-Werror", "-fsyntax-only"]
-    subprocess.run([*command, f"-I{folder}", f"-I{folder / 'esnn'}", str(file)], check=True)
+    subprocess.run([*command, f"-I{exported / 'c' / 'src'}", str(file)], check=True)
 
 
 @needs_gcc
 def test_another_abi_is_refused_when_compiling(copy, tmp_path):
     folder = c(copy)
-    header = folder / "esnn" / "esnn.h"
+    header = folder / "src" / "esnn" / "esnn.h"
     header.write_text(header.read_text().replace("#define ESNN_ABI 1", "#define ESNN_ABI 2"))
     built = compile_selftest([GCC, "-std=c11"], folder, tmp_path / "selftest")
     assert built.returncode != 0
@@ -149,13 +147,13 @@ def test_exporting_again_replaces_what_was_written_and_nothing_else(copy):
     (folder / "mine.c").write_text("mine")
     (folder / "build").mkdir()
     (folder / "build" / "cmake.txt").write_text("mine")
-    (folder / "esnn" / "notes.txt").write_text("mine")
+    (folder / "src" / "esnn" / "notes.txt").write_text("mine")
     RandomModel(Shape(), seed=3, name="other").write(copy)
     c(copy)
     kept = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-    assert {"mine.c", "build/cmake.txt", "esnn/notes.txt", "other.c", "selftest/other_vectors.h"} <= kept
-    assert not {"rand.c", "rand.h", "rand_io.c", "selftest/rand_vectors.h"} & kept
-    assert kept - {"mine.c", "build/cmake.txt", "esnn/notes.txt"} == set(written_files(folder))
+    assert {"mine.c", "build/cmake.txt", "src/esnn/notes.txt", "src/other.c", "selftest/other_vectors.h"} <= kept
+    assert not {"src/rand.c", "src/rand.h", "src/rand_io.c", "selftest/rand_vectors.h"} & kept
+    assert kept - {"mine.c", "build/cmake.txt", "src/esnn/notes.txt"} == set(written_files(folder))
 
 
 def test_a_folder_that_is_not_ours_is_left_alone(copy):
@@ -176,16 +174,16 @@ def test_a_folder_that_is_not_ours_is_left_alone(copy):
 
 def test_a_file_in_the_way_is_left_alone(copy):
     folder = c(copy)
-    (folder / "other.c").write_text("mine")
+    (folder / "src" / "other.c").write_text("mine")
     RandomModel(Shape(), seed=3, name="other").write(copy)
-    with pytest.raises(ExportError, match=r"got other\.c; choose another -o"):
+    with pytest.raises(ExportError, match=r"got src/other\.c; choose another -o"):
         c(copy)
-    assert (folder / "other.c").read_text() == "mine"
-    assert (folder / "rand.c").exists()
+    assert (folder / "src" / "other.c").read_text() == "mine"
+    assert (folder / "src" / "rand.c").exists()
 
 
 def test_weights_are_packed_constants(exported):
-    text = (exported / "c" / "rand.c").read_text()
+    text = (exported / "c" / "src" / "rand.c").read_text()
     assert "static const uint8_t fc0_weight[22]" in text or "static const uint8_t fc1_weight[" in text
     assert "malloc" not in text
 
@@ -193,7 +191,7 @@ def test_weights_are_packed_constants(exported):
 def test_source_hash_is_in_every_generated_source(exported):
     step = onnx.load(exported / "step.onnx")
     digest = {entry.key: entry.value for entry in step.metadata_props}["edgesnn.source_hash"]
-    for name in ("rand.h", "rand.c", "rand_io.c", "selftest/rand_vectors.h", "README.md"):
+    for name in ("src/rand.h", "src/rand.c", "src/rand_io.c", "selftest/rand_vectors.h", "README.md"):
         assert digest in (exported / "c" / name).read_text(), name
 
 

@@ -141,9 +141,9 @@ def test_a_closed_harness_says_so(firmware: Firmware) -> None:
 def test_large_replies_and_requests_do_not_deadlock(fake_package: Path, tmp_path: Path, emulator: str) -> None:
     bytes_ = 300_000  # several times what a pipe holds
     package = Path(shutil.copytree(fake_package, tmp_path / "c"))
-    header = (package / "fake.h").read_text(encoding="utf-8")
+    header = (package / "src" / "fake.h").read_text(encoding="utf-8")
     header = header.replace("ARENA_BYTES 64", f"ARENA_BYTES {bytes_}").replace("SHOT_BYTES 12", f"SHOT_BYTES {bytes_}")
-    (package / "fake.h").write_text(header, encoding="utf-8")
+    (package / "src" / "fake.h").write_text(header, encoding="utf-8")
     harness = Harness(build(package, boards.load(emulator)))
     data = np.random.default_rng(0).bytes(bytes_)
     harness.restore(data)
@@ -153,10 +153,10 @@ def test_large_replies_and_requests_do_not_deadlock(fake_package: Path, tmp_path
 
 def test_variables_and_floating_point_are_set_up(fake_package: Path, tmp_path: Path, emulator: str) -> None:
     package = Path(shutil.copytree(fake_package, tmp_path / "c"))
-    text = (package / "fake.c").read_text(encoding="utf-8")
+    text = (package / "src" / "fake.c").read_text(encoding="utf-8")
     text = text.replace("[2] = label;", "[2] = (int32_t)(2.5f * (float)table[label]);")
     text = text.replace("static volatile", "static volatile int32_t table[3] = {10, 20, 30};\nstatic volatile", 1)
-    (package / "fake.c").write_text(text, encoding="utf-8")
+    (package / "src" / "fake.c").write_text(text, encoding="utf-8")
     firmware = build(package, boards.load(emulator))
     assert not {name for name in firmware.code_bytes if name.startswith("__aeabi_f")}  # the core has a unit for it
     harness = Harness(firmware)

@@ -40,13 +40,13 @@ def built(fake_package: Path) -> Firmware:
 
 
 def test_sizes_follow_the_sources(built: Firmware, package: Path) -> None:
-    edit(package / "fake.h", "FAKE_ARENA_BYTES 64", f"FAKE_ARENA_BYTES {64 + 4096}")
+    edit(package / "src" / "fake.h", "FAKE_ARENA_BYTES 64", f"FAKE_ARENA_BYTES {64 + 4096}")
     edit(
-        package / "fake.c",
+        package / "src" / "fake.c",
         "static volatile int32_t sink;",
         "volatile int32_t table[25] = {1}; static volatile int32_t sink;",
     )
-    edit(package / "fake.c", "spin(100);", "spin(table[label]);")
+    edit(package / "src" / "fake.c", "spin(100);", "spin(table[label]);")
     changed = build(package, boards.load(BOARD))
     assert changed.ram_bytes - built.ram_bytes == 4096 + 100  # arena and table
     assert 100 <= changed.flash_bytes - built.flash_bytes <= 140  # the table's initial values, and a load
@@ -71,7 +71,7 @@ def test_unchanged_package_is_not_compiled_again(
 
 
 def test_any_change_is_compiled(built: Firmware, package: Path) -> None:
-    edit(package / "esnn" / "esnn.h", "#define ESNN_ABI 1", "#define ESNN_ABI 1 ")
+    edit(package / "src" / "esnn" / "esnn.h", "#define ESNN_ABI 1", "#define ESNN_ABI 1 ")
     assert build(package, boards.load(BOARD)).elf.parent.name != built.elf.parent.name
 
 
@@ -82,9 +82,9 @@ def test_no_float_nor_heap_nor_stdio(built: Firmware) -> None:
 
 
 def test_heap_is_refused(package: Path) -> None:
-    edit(package / "fake.c", "spin(100);", "spin((int32_t)(uintptr_t)malloc(label));")
+    edit(package / "src" / "fake.c", "spin(100);", "spin((int32_t)(uintptr_t)malloc(label));")
     edit(
-        package / "fake.c",
+        package / "src" / "fake.c",
         "static volatile int32_t sink;",
         "static volatile int32_t sink; void *malloc(int32_t n);\n"
         "__attribute__((noinline)) void *malloc(int32_t n) { sink = n; return (void *)(uintptr_t)sink; }",
@@ -93,12 +93,12 @@ def test_heap_is_refused(package: Path) -> None:
 
 
 def test_c_that_does_not_compile(package: Path) -> None:
-    edit(package / "fake.c", "state[0] += 1;", "state[0] += one;")
+    edit(package / "src" / "fake.c", "state[0] += 1;", "state[0] += one;")
     assert "fake.c:" in refusal(ModelError, package)
 
 
 def test_warnings_are_errors(package: Path) -> None:
-    edit(package / "fake.c", "state[0] += 1;", "state[0] += 1; const uint8_t narrow = state[0]; sink = narrow;")
+    edit(package / "src" / "fake.c", "state[0] += 1;", "state[0] += 1; const uint8_t narrow = state[0]; sink = narrow;")
     assert "-Wimplicit-int-conversion" in refusal(ModelError, package)
 
 
@@ -106,14 +106,14 @@ def test_warnings_are_errors(package: Path) -> None:
 def test_too_large_is_refused(package: Path, what: str) -> None:
     bytes_ = 5 << 20
     if what == "RAM":
-        edit(package / "fake.h", "FAKE_ARENA_BYTES 64", f"FAKE_ARENA_BYTES {bytes_}")
+        edit(package / "src" / "fake.h", "FAKE_ARENA_BYTES 64", f"FAKE_ARENA_BYTES {bytes_}")
     else:
         edit(
-            package / "fake.c",
+            package / "src" / "fake.c",
             "static volatile int32_t sink;",
             f"extern const uint8_t big[]; const uint8_t big[{bytes_}] = {{1}}; static volatile int32_t sink;",
         )
-        edit(package / "fake.c", "spin(100);", "spin(big[label]);")
+        edit(package / "src" / "fake.c", "spin(100);", "spin(big[label]);")
     message = refusal(BudgetError, package)
     assert str(4 << 20) in message
     assert what.upper() in message.upper()

@@ -112,7 +112,7 @@ def test_the_library_is_compiled_once(folder, session):
 def test_one_changed_weight_bit_is_noticed(folder, tmp_path):
     changed = tmp_path / "changed"
     shutil.copytree(folder, changed, ignore=shutil.ignore_patterns(".build"))
-    source = changed / "c" / "rand.c"
+    source = changed / "c" / "src" / "rand.c"
     text = source.read_text()
     start = text.index("fc0_weight[") + text[text.index("fc0_weight[") :].index("{\n    ") + 6
     number = text[start : text.index(",", start)]
@@ -152,7 +152,7 @@ def test_no_compiler(folder, tmp_path, monkeypatch):
 
 def test_source_that_does_not_compile(folder, tmp_path):
     shutil.copytree(folder, tmp_path / "m", ignore=shutil.ignore_patterns(".build"))
-    with (tmp_path / "m" / "c" / "rand.c").open("a") as file:
+    with (tmp_path / "m" / "c" / "src" / "rand.c").open("a") as file:
         file.write("#error broken\n")
     with pytest.raises(BackendError, match=r"to compile rand, got: .*broken.*; correct the file or") as caught:
         runtime.open(tmp_path / "m", backend="native")

@@ -182,7 +182,7 @@ def test_what_was_compared_ends_at_the_difference(folder, flip):
 @pytest.mark.parametrize(("array", "check"), [("fc1_weight", "native step"), ("readout_learn_M", "native learn")])
 def test_one_changed_number_in_the_generated_c_is_found(folder, tmp_path, array, check):
     shutil.copytree(folder, tmp_path / "m", ignore=shutil.ignore_patterns(".build"))
-    source = tmp_path / "m" / "c" / "rand.c"
+    source = tmp_path / "m" / "c" / "src" / "rand.c"
     text = source.read_text()
     place = re.search(rf"{array}\[[^{{]*{{\s*(-?\d+)", text)
     source.write_text(text[: place.start(1)] + str(int(place[1]) ^ 64) + text[place.end(1) :])
@@ -262,7 +262,7 @@ def test_a_named_backend_that_cannot_run_here_is_refused(folder, monkeypatch):
 
 def test_c_that_does_not_compile_is_an_error_and_not_left_out(folder, tmp_path):
     shutil.copytree(folder, tmp_path / "m", ignore=shutil.ignore_patterns("build"))
-    (tmp_path / "m" / "c" / "rand.c").write_text("int broken(")
+    (tmp_path / "m" / "c" / "src" / "rand.c").write_text("int broken(")
     with pytest.raises(BackendError, match="to compile"):
         verify(tmp_path / "m", steps=1)
 

@@ -36,11 +36,11 @@ def call(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     """Run one kernel on the board; int32 results [1024]."""
     need(request.param)
     folder = tmp_path_factory.mktemp("kernels") / "c"
-    shutil.copytree(Path(__file__).parent / "kernel_server", folder)
+    shutil.copytree(Path(__file__).parent / "kernel_server", folder / "src")
     runtime = Path(edgesnn.runtime.__file__).parent / "c"
-    (folder / "esnn").mkdir()
+    (folder / "src" / "esnn").mkdir()
     for path in (*runtime.glob("include/*.h"), *runtime.glob("src/*")):
-        shutil.copy(path, folder / "esnn")
+        shutil.copy(path, folder / "src" / "esnn")
     harness = Harness(build(folder, boards.load(request.param)))
 
     def run(kernel: int, x: Array, w: Array, window: tuple[int, ...], numbers: tuple[int, ...] = (0, 0, 0, 0),
