@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from edgesnn.neurons import EMPF, IF, LIF
     from edgesnn.quant.quantize import quantize
     from edgesnn.training import fit
+    from edgesnn.workshop import pull
 
 _HOME = {
     "EMPF": "edgesnn.neurons",
@@ -22,6 +23,7 @@ _HOME = {
     "LIF": "edgesnn.neurons",
     "evaluate": "edgesnn.evaluation",
     "fit": "edgesnn.training",
+    "pull": "edgesnn.workshop",
     "quantize": "edgesnn.quant",
 }
 _MODULES = ("cost", "data", "errors", "layers", "models", "neurons", "rules", "runs")
@@ -39,6 +41,7 @@ __all__ = [
     "layers",
     "models",
     "neurons",
+    "pull",
     "quantize",
     "rules",
     "runs",

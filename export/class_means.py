@@ -21,6 +21,7 @@ from edgesnn.export.lower import LOGIT_BITS, ReadoutLayer
 from edgesnn.export.trace import TRACE
 from edgesnn.quant import QuantReadout
 from edgesnn.quant.class_means import MEANS, MOST_INPUTS, settle_steps
+from edgesnn.runtime.class_means import exact_scores, means_readout
 from edgesnn.runtime.graph import NEW
 from edgesnn.runtime.model import LearnSpec
 
@@ -61,6 +62,8 @@ def trace_limit(inputs: int) -> int:
 def factory_means(layer: QuantReadout, unit: float, limit: int) -> FactoryMeans:
     """The integers of a quantized readout's class means; `unit` is the value of one trace unit, `limit` its largest.
 
+    The shift is the readout's own if it has one, else the smallest with which weights have room to grow.
+
     Raises:
         ExportError: the network has no class means.
     """
@@ -77,17 +80,16 @@ def factory_means(layer: QuantReadout, unit: float, limit: int) -> FactoryMeans:
         )
     mean = np.clip(np.rint(means / unit), 0, limit).astype(np.int16)
     metric = np.rint(real_metric * (_INT16 / peak)).astype(np.int16)
-    exact = mean.astype(np.int64) @ metric.astype(np.int64)
-    shift = max(1, math.ceil(math.log2(max(int(np.abs(exact).max()), 1) / _FACTORY_WEIGHT)))
-    weight = np.clip((exact + (1 << (shift - 1))) >> shift, -127, 127)
-    energy = np.maximum((exact * mean).sum(axis=1), 0) >> (shift + 1)
+    shift = layer.metric_shift
+    if shift is None:
+        peak_score = int(np.abs(exact_scores(mean, metric)).max())
+        shift = max(1, math.ceil(math.log2(max(peak_score, 1) / _FACTORY_WEIGHT)))
     largest = score_bound(len(metric), limit)
     bias_limit = largest * 2 // 3
-    bias = np.clip(energy - (weight * mean).sum(axis=1), -bias_limit, bias_limit)
+    weight, bias = means_readout(mean, metric, shift, bias_limit)
     nat = peak / _INT16 * unit**2 * 2.0**shift
     m, score_shift = multiplier(np.array([nat * 2**LOGIT_BITS]), largest, "readout")
-    return FactoryMeans(weight.astype(np.int8), bias.astype(np.int32), mean, metric, shift, bias_limit, m,
-                        score_shift)  # fmt: skip
+    return FactoryMeans(weight, bias, mean, metric, shift, bias_limit, m, score_shift)
 
 
 def add_means(builder: GraphBuilder, readout: ReadoutLayer, factory: FactoryMeans) -> None:

@@ -22,9 +22,12 @@ SCOPES = ("means", "readout")
 
 @dataclass(frozen=True)
 class Learner:
-    """What the metadata says of the learner, and its learning graph for given metadata."""
+    """What the metadata says of the learner, the value of one unit of its trace, and its learning graph for given
+    metadata.
+    """
 
     spec: LearnSpec
+    trace_unit: float
     graph: Callable[[dict[str, str]], onnx.ModelProto]
 
 
@@ -39,12 +42,13 @@ def add_learner(
     builder, readout = lowered.builder, lowered.readout
     limit = {"means": means_trace_limit, "readout": readout_trace_limit}[scope](readout.spikes.shape[0])
     scale = trace_scale(readout.spikes, readout.leak, lowered.steps if lowered.steps > 1 else steps, limit)
+    unit = readout.spikes.unit * 2.0**-scale.bits
     add_trace(builder, readout, scale)
     if scope == "means":
-        factory = factory_means(layer, readout.spikes.unit * 2.0**-scale.bits, limit)
+        factory = factory_means(layer, unit, limit)
         add_means(builder, readout, factory)
         spec = means_spec(readout.leak / Q15)
-        return Learner(spec, lambda metadata: means_graph(readout, factory, spec, metadata))
+        return Learner(spec, unit, lambda metadata: means_graph(readout, factory, spec, metadata))
     builder.persistent(COUNT, "learner", "int32", (1,))
     spec = learn_spec(readout, scale, learning_rate, seed)
-    return Learner(spec, lambda metadata: learn_graph(readout, scale, spec, metadata))
+    return Learner(spec, unit, lambda metadata: learn_graph(readout, scale, spec, metadata))

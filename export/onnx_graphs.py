@@ -5,21 +5,26 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import cast
 
 import onnx as onnx_format
 
 from edgesnn.errors import ExportError
 from edgesnn.export.bounds import prove
-from edgesnn.export.learning import SCOPES, add_learner
+from edgesnn.export.learning import SCOPES, Learner, add_learner
 from edgesnn.export.lower import Lowered, lower
 from edgesnn.export.vectors import write_vectors
 from edgesnn.export.window import window as window_graph
 from edgesnn.models import Network
-from edgesnn.quant import check_calibrated
+from edgesnn.quant import QuantReadout, check_calibrated
+from edgesnn.runtime.content import CONTENT_HASH
 from edgesnn.runtime.model import FORMAT, LearnSpec, Model
 
 #: Names of files that stand beside NAME.c and NAME.h in a C package.
 _RESERVED = ("main", "esnn")
+#: Learning rate of the readout's real-valued weights, and seed of the device's stochastic rounding.
+_RATE, _SEED = 3e-4, 1
+_STEP = "One time step: input and states -> decision values and new states."
 
 
 def onnx(
@@ -30,8 +35,8 @@ def onnx(
     *,
     name: str | None = None,
     rule: str = "",
-    learning_rate: float = 3e-4,
-    seed: int = 1,
+    learning_rate: float = _RATE,
+    seed: int = _SEED,
 ) -> Model:
     """Write `step.onnx`, `window.onnx`, `learn.onnx` (with `learn`) and `vectors.npz` into a folder.
 
@@ -58,11 +63,10 @@ def onnx(
     steps = qnet.config["data"]["steps"] if window is None else window
     if steps < 1:
         raise ExportError(f"window: expected at least 1 time step, got {steps}; choose 1 or more")
-    lowered = lower(qnet, learn)
-    learner = add_learner(learn, lowered, qnet.readout, steps, learning_rate, seed) if learn else None
+    lowered, learner = _nodes(qnet, learn, steps, learning_rate, seed)
     name = _identifier(qnet.config["data"]["name"]) if name is None else name
     metadata = _metadata(qnet, lowered, name, rule, steps, learner.spec if learner else None)
-    step = lowered.builder.build("step", metadata, "One time step: input and states -> decision values and new states.")
+    step = lowered.builder.build("step", metadata, _STEP)
     prove(step)
     sealed = {entry.key: entry.value for entry in step.metadata_props}
     graphs = {"step": step, "window": window_graph(step, steps)}
@@ -77,6 +81,33 @@ def onnx(
     model = Model.load(out)
     write_vectors(model)
     return model
+
+
+def learner_of(qnet: Network, model: Model) -> Learner:
+    """The learner of a model that was exported from this network.
+
+    Raises:
+        ExportError: the model was not exported from this network, or not by this version; or it does not learn.
+    """
+    check_calibrated(qnet)
+    scope = model.learn.scope if model.learn else None
+    lowered, learner = _nodes(qnet, scope, model.time_steps, _RATE, _SEED)
+    step = lowered.builder.build("step", model.metadata, _STEP)
+    found = {entry.key: entry.value for entry in step.metadata_props}[CONTENT_HASH]
+    if learner is None or found != model.source_hash:
+        raise ExportError(
+            f"{model.path}: expected a model that learns, exported from this network, {found[:16]}, got "
+            f"{model.source_hash[:16]}; name the run it was exported from, and use the edgesnn that did it"
+        )
+    return learner
+
+
+def _nodes(
+    qnet: Network, learn: str | None, steps: int, learning_rate: float, seed: int
+) -> tuple[Lowered, Learner | None]:
+    """The step graph's nodes, those of the learner included."""
+    lowered, readout = lower(qnet, learn), cast(QuantReadout, qnet.readout)
+    return lowered, add_learner(learn, lowered, readout, steps, learning_rate, seed) if learn else None
 
 
 def _identifier(name: str) -> str:

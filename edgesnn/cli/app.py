@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from edgesnn import __version__
-from edgesnn.cli import bench, boards, demo, deploy, inspect, streams, training
+from edgesnn.cli import bench, boards, demo, deploy, inspect, streams, training, workshop
 from edgesnn.errors import EdgesnnError
 
 #: Import name of an optional package -> the extra that brings it.
@@ -42,6 +42,8 @@ for command in (
     deploy.export,
     streams.run,
     streams.adapt,
+    workshop.pull,
+    workshop.merge,
     inspect.verify,
     inspect.report,
     bench.bench,

@@ -23,6 +23,7 @@ class Scope(StrEnum):
     """What the device may learn."""
 
     NONE = "none"
+    MEANS = "means"
     READOUT = "readout"
 
 
@@ -37,7 +38,7 @@ def export(
     ] = None,
 ) -> None:
     """Export integer ONNX graphs and, where asked for, compiled libraries or a C package that fits a board."""
-    from edgesnn import boards, folders, runs
+    from edgesnn import boards, folders, origin, runs
     from edgesnn import export as exporter
 
     boards.load(board)  # an unknown one is told now, not after the graphs are written
@@ -46,6 +47,7 @@ def export(
     scope = None if learn is Scope.NONE else learn.value
     rule = ":".join(str(part) for part in source.config.rule.values())  # as `--rule` of train takes it: sltt:4
     exporter.onnx(source.net, folder, window=window, learn=scope, rule=rule)
+    origin.write(folder, run)
     if kind is Format.TVM:
         exporter.tvm(folder)
     elif kind is Format.C:

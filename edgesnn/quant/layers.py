@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import brevitas.nn as qnn
 import torch
+from brevitas.inject.enum import ScalingImplType
 from torch import Tensor, nn
 
 from edgesnn.errors import QuantizationError
@@ -50,16 +51,25 @@ class QuantReadout(qnn.QuantLinear, Readout):  # type: ignore[misc]
 
     class_means [K*Q, C] and metric [C, C] are those of `edgesnn.quant.class_means`, zero until `edgesnn.quantize` has
     seen data, empty for wide readouts.
+
+    Args:
+        source: the float readout.
+        limit: the value of weight 127, for a readout whose integers are those that a device learned; by default the
+            largest weight there is.
+        metric_shift: of the class means, for the same reason; by default export chooses it.
     """
 
     class_means: Tensor
     metric: Tensor
 
-    def __init__(self, source: Readout) -> None:
-        qnn.QuantLinear.__init__(
-            self, source.in_features, source.out_features, source.bias is not None, weight_quant=ReadoutWeight
+    def __init__(self, source: Readout, limit: float | None = None, metric_shift: int | None = None) -> None:
+        fixed = (
+            {} if limit is None else {"weight_scaling_impl_type": ScalingImplType.CONST, "weight_scaling_init": limit}
         )
-        self.leak = source.leak
+        qnn.QuantLinear.__init__(
+            self, source.in_features, source.out_features, source.bias is not None, weight_quant=ReadoutWeight, **fixed
+        )
+        self.leak, self.metric_shift = source.leak, metric_shift
         known = self.in_features <= MOST_INPUTS
         self.register_buffer("class_means", torch.zeros(self.out_features * MEANS if known else 0, self.in_features))
         self.register_buffer("metric", torch.zeros((self.in_features if known else 0, self.in_features)))
@@ -122,7 +132,7 @@ class QuantEMPF(EMPF):
         return s, m - s
 
     def integer_step_(self, current: Tensor, v: Tensor, spikes: Tensor, t: int) -> float:
-        """`forward` of version I without gradient, in place: v becomes v', spikes whole numbers of the unit returned."""
+        """`forward` of version I without gradient, in place: v becomes v', spikes integers of the unit returned."""
         unit = self.scale
         v.mul_(at_step(self.lam_values(), t)).add_(current)
         torch.sub(v, at_step(self.theta_values(), t), out=spikes).div_(unit).round_().clamp_(0, 2**self.bits - 1)

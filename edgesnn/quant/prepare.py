@@ -18,7 +18,9 @@ WEIGHT_BITS = SPIKE_BITS = (1, 2, 4, 8)
 OUTER_BITS = 8
 
 
-def prepare(net: Network, weights: int, spikes: int, signed_input: bool = True) -> Network:
+def prepare(
+    net: Network, weights: int, spikes: int, signed_input: bool = True, learned: dict[str, Any] | None = None
+) -> Network:
     """A copy of `net` with fake-quantized weights, spikes and input; not calibrated.
 
     Args:
@@ -26,6 +28,7 @@ def prepare(net: Network, weights: int, spikes: int, signed_input: bool = True) 
         weights: bits of the hidden synapses (1: sign times a scale per output channel).
         spikes: bits of a spike; LIF neurons have 1.
         signed_input: whether frames are int8 (else uint8).
+        learned: the arguments of `QuantReadout` that keep integers which a device learned.
 
     Raises:
         QuantizationError: bit widths that are not offered, a layer that cannot be quantized, or a quantized network.
@@ -42,17 +45,19 @@ def prepare(net: Network, weights: int, spikes: int, signed_input: bool = True) 
     layers: dict[str, nn.Module] = {"input": QuantInput(signed=signed_input)}
     first = True
     for name, layer in net.layers.items():
-        layers[name] = _quantized(name, layer, OUTER_BITS if first else weights, spikes)
+        layers[name] = _quantized(name, layer, OUTER_BITS if first else weights, spikes, learned or {})
         first = first and not isinstance(layer, (nn.Linear, nn.Conv2d))
-    quantization = {"weights": weights, "spikes": spikes, "signed_input": signed_input}
+    quantization: dict[str, Any] = {"weights": weights, "spikes": spikes, "signed_input": signed_input}
+    if learned:
+        quantization["learned"] = learned
     config: dict[str, Any] = {**net.config, "quantization": quantization}
     return Network(layers, config, net.input_shape, net.classes)
 
 
-def _quantized(name: str, layer: nn.Module, weights: int, spikes: int) -> nn.Module:
+def _quantized(name: str, layer: nn.Module, weights: int, spikes: int, learned: dict[str, Any]) -> nn.Module:
     match layer:
         case Readout():
-            return QuantReadout(layer)
+            return QuantReadout(layer, **learned)
         case StandardizedLinear() | StandardizedConv2d():
             pass  # without an integer form yet
         case nn.Linear():

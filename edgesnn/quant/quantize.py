@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
@@ -42,6 +42,10 @@ class QuantizedNetwork(Network):
     """A fake-quantized network, and what quantization did to it (`report`; None after loading from a file)."""
 
     report: QuantizationReport | None = None
+
+    @property
+    def readout(self) -> QuantReadout:
+        return cast(QuantReadout, self.layers["readout"])
 
 
 def quantize(

@@ -37,7 +37,7 @@ def _root() -> tempfile.TemporaryDirectory[str]:
 
 
 @cache
-def run_folder(seed: int = 0) -> Path:
+def run_folder(seed: int) -> Path:
     """A quantized run folder: three people's movements, a hidden layer of twelve neurons, trained for a moment."""
     folder = Path(_root().name) / f"run{seed}"
     folder.mkdir()
@@ -63,9 +63,9 @@ def run_folder(seed: int = 0) -> Path:
 
 @cache
 def exported(learn: str, seed: int = 0) -> Model:
-    """The export of a run."""
+    """The export of a run, as `edgesnn export --window 2` writes it."""
     folder = Path(_root().name) / f"{learn}{seed}"
-    return export.onnx(es.runs.load_run(run_folder(seed)).net, folder, window=2, learn=learn)
+    return export.onnx(es.runs.load_run(run_folder(seed)).net, folder, window=2, learn=learn, rule="sltt")
 
 
 def movements(person: int, rounds: int = 1) -> list[Recording]:

@@ -42,7 +42,8 @@ def raises(error: Exception) -> Callable[..., Any]:
 
 def test_every_promised_command_is_there(edgesnn: Command) -> None:
     words = edgesnn("--help").out.split()
-    for name in ("demo", "train", "quantize", "export", "run", "adapt", "verify", "report", "boards", "bench"):
+    names = "demo train quantize export run adapt pull merge verify report boards bench"
+    for name in names.split():
         assert name in words
         assert edgesnn(name, "--help").status == 0
 
