@@ -77,7 +77,7 @@ def merge(
     elif found:
         accuracies = f"factory {found.factory_accuracy:.3f}, merged {found.learned_accuracy:.3f}"
         print_line(f"held out: {accuracies} of {found.steps:,} labelled steps")
-    print_line(f"wrote {out}, of {len(states)} states; next: edgesnn run {directory} --state {out}")
+    print_line(f"wrote {out} (states merged: {len(states)}); next: edgesnn run {directory} --state {out}")
 
 
 def _payloads(model: Model, paths: Sequence[Path]) -> list[bytes]:

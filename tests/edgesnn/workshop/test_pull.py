@@ -13,6 +13,7 @@ from quantized import network, sample
 import edgesnn as es
 from edgesnn import export, runtime
 from edgesnn.errors import ExportError, StateError
+from edgesnn.runtime.class_means import learned_means, means_readout, read_learner
 from edgesnn.runtime.guard import overruled
 from edgesnn.runtime.model import Array, Model
 
@@ -75,6 +76,21 @@ def test_the_factory_of_the_next_export_decides_as_the_device_learned(root: Path
         np.testing.assert_array_equal(decisions(session, frames[:, 30:]), expected)
     assert all(torch.equal(value, before[name]) for name, value in network("empf").state_dict().items())
     assert "learned" not in network("empf").config["quantization"]
+
+
+def test_means_far_from_those_of_the_factory_keep_their_shift(root: Path, tmp_path: Path) -> None:
+    """With scores a third as large, export would choose a finer shift, and other weights."""
+    model, _, _ = learned(root, "means")
+    learner = read_learner(model)
+    count = np.full(len(learner.factory_mean), learner.most - 1)
+    total = count[:, None] * (learner.factory_mean // 3)
+    mean = learned_means(learner.factory_mean, total, count, learner.prior)
+    weight, bias = means_readout(mean, learner.metric, learner.shift, learner.bias_limit)
+    changed = {"means.sum": total, "means.count": count, "means.weight": weight, "means.bias": bias}
+    again = exported(es.pull(network("empf"), model, model.pack(model.factory | changed)), tmp_path, "means")
+    np.testing.assert_array_equal(again.factory["means.weight"], weight)
+    np.testing.assert_array_equal(again.factory["means.bias"], bias)
+    assert read_learner(again).shift == learner.shift
 
 
 @pytest.mark.parametrize("scope", SCOPES)
