@@ -31,9 +31,9 @@ class _Template(string.Template):
 
 
 def c(directory: str | Path, board: str = "host") -> Path:
-    """Write `directory/c/`: `src/` with `NAME.h`, `NAME.c`, `NAME_io.c` and the runtime in `esnn/`, `selftest/` with its
-    vectors, `README.md`, what makes it a project of each build system (`c_projects`), and `package.json`, which names
-    the board and the files written.
+    """Write `directory/c/`: `src/` with `NAME.h`, `NAME.c`, `NAME_io.c` and the runtime in `esnn/`, `selftest/` with
+    its vectors, `README.md`, what makes it a project of each build system (`c_projects`), and `package.json`, which
+    names the board and the files written.
 
     The same model gives the same bytes. Exporting again replaces the files of the last export and no others.
 

@@ -1,7 +1,7 @@
 """A C package as a project of each build system: manifests, build files and one example each.
 
-One layout serves all, because Arduino allows no other: the sources lie in `src/`, which is the one include folder. What a
-build system wants besides lies where it looks for it.
+One layout serves all, because Arduino allows no other: the sources lie in `src/`, which is the one include folder. What
+a build system wants besides lies where it looks for it.
 """
 
 from __future__ import annotations

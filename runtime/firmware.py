@@ -74,6 +74,25 @@ class Firmware:
 
 
 @dataclass(frozen=True)
+class Recipe:
+    """How a program is compiled and linked: `digest` names everything it depends on."""
+
+    name: str
+    board: Board
+    flags: tuple[str, ...]
+    sources: tuple[Path, ...]
+    script: str | None
+    digest: str
+    folder: Path
+
+    def compiler(self, *arguments: str | Path, link: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run the cross compiler with the flags and these arguments; the flags of the linker only where it links."""
+        flags = [flag for flag in self.flags if link or not flag.startswith("-Wl,")]
+        command = [sys.executable, "-m", "ziglang", "cc", *flags, *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@dataclass(frozen=True)
 class _Package:
     """The sources of a generated C package: in `src/`, `NAME.h`, `NAME.c` and the runtime in `esnn/`."""
 
@@ -130,6 +149,37 @@ def check_packages() -> None:
             )
 
 
+def recipe(model_c_dir: str | Path, board: Board) -> Recipe:
+    """How the firmware of a generated C package is made for a board.
+
+    Raises:
+        BoardError: the board has no toolchain (the host).
+        ModelError: the folder holds no generated package.
+        BackendError: ziglang is not installed.
+    """
+    if board.toolchain is None:
+        raise BoardError(
+            f"board {board.id}: expected a board with a toolchain, got one of kind {board.kind}; "
+            "use the backend `native` for this machine"
+        )
+    check_packages()
+    package = _package(Path(model_c_dir))
+    chain = board.toolchain
+    script = _linker_script(board.flash, board.ram) if board.flash and board.ram else None
+    support = (*_SUPPORT_SOURCES, *(_BARE_SOURCES if script else ()), chain.startup)
+    sources = (*package.sources, *(SUPPORT / name for name in support))
+    headers = (*package.headers, *sorted(SUPPORT.glob("*.h")))
+    flags = [
+        *("-target", chain.target, f"-mcpu={chain.cpu}", *chain.flags, *_FLAGS),
+        f'-DMODEL_HEADER="{package.name}.h"',
+        f"-DMODEL={package.name}_model",
+        f"-DMODEL_CONSTANT(x)={package.name.upper()}_##x",
+    ]
+    digest = _digest((*sources, *headers), [script or "", *flags, version("ziglang")])[:16]
+    flags += [f"-I{folder}" for folder in sorted({path.parent for path in headers})]
+    return Recipe(package.name, board, tuple(flags), sources, script, digest, cache(package.folder))
+
+
 def build(model_c_dir: str | Path, board: Board) -> Firmware:
     """Compile a generated C package with the harness for a board; an unchanged package is not compiled again.
 
@@ -146,57 +196,51 @@ def build(model_c_dir: str | Path, board: Board) -> Firmware:
         BudgetError: the program does not fit the board.
         BackendError: ziglang is not installed.
     """
-    if board.toolchain is None:
-        raise BoardError(
-            f"board {board.id}: expected a board with a toolchain, got one of kind {board.kind}; "
-            "use the backend `native` for this machine"
-        )
-    check_packages()
-    package = _package(Path(model_c_dir))
-    chain = board.toolchain
-    flags = [
-        *("-target", chain.target, f"-mcpu={chain.cpu}", *chain.flags, *_FLAGS),
-        f'-DMODEL_HEADER="{package.name}.h"',
-        f"-DMODEL={package.name}_model",
-        f"-DMODEL_CONSTANT(x)={package.name.upper()}_##x",
-    ]
-    script = _linker_script(board.flash, board.ram) if board.flash and board.ram else None
-    support = (*_SUPPORT_SOURCES, *(_BARE_SOURCES if script else ()), chain.startup)
-    sources = (*package.sources, *(SUPPORT / name for name in support))
-    headers = (*package.headers, *sorted(SUPPORT.glob("*.h")))
-    digest = _digest((*sources, *headers), [script or "", *flags, version("ziglang")])
-    elf = cache(package.folder) / f"{board.id}-{digest[:16]}" / "firmware.elf"
+    made = recipe(model_c_dir, board)
+    elf = made.folder / f"{board.id}-{made.digest}" / "firmware.elf"
     if not elf.is_file():
-        command = [*flags, *(f"-I{folder}" for folder in sorted({path.parent for path in headers})), *map(str, sources)]
         try:
             elf.parent.mkdir(parents=True, exist_ok=True)
             with TemporaryDirectory(dir=elf.parent) as scratch:
-                _link(package.name, board, command, script, Path(scratch)).replace(elf)  # atomic: others may build too
+                _link(made, Path(scratch)).replace(elf)  # atomic: others may build too
         except OSError as error:
             raise BackendError(
                 f"{elf.parent}: expected to build firmware there, got {error}; check the permissions"
             ) from None
-    return _measure(elf, board, package.name)
+    return _measure(elf, board, made.name)
 
 
-def _link(name: str, board: Board, command: list[str], script: str | None, scratch: Path) -> Path:
+def _link(made: Recipe, scratch: Path) -> Path:
     """Run the cross compiler; the linked program."""
-    program = scratch / "firmware.elf"
-    command = [*(sys.executable, "-m", "ziglang", "cc"), *command, "-o", str(program)]
-    if script is not None:
-        (scratch / "firmware.ld").write_text(script, encoding="utf-8")
-        command.append(f"-Wl,-T,{scratch / 'firmware.ld'}")
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    program, board = scratch / "firmware.elf", made.board
+    arguments: list[str | Path] = [*made.sources, "-o", program]
+    if made.script is not None:
+        (scratch / "firmware.ld").write_text(made.script, encoding="utf-8")
+        arguments.append(f"-Wl,-T,{scratch / 'firmware.ld'}")
+    done = made.compiler(*arguments)
     if done.returncode == 0:
         return program
-    lines = done.stderr.splitlines() or ["no message"]
-    line = next((line for line in lines if "error" in line), lines[0]).strip()
+    line = complaint(done)
     if _FULL.search(line) and board.ram:
         raise BudgetError(
-            f"{name} on {board.id}: expected at most {board.flash_bytes} bytes of flash and {board.ram_bytes} bytes of "
-            f"RAM with {_stack_bytes(board.ram)} of stack, got more ({line}); use a smaller model or another board"
+            f"{made.name} on {board.id}: expected at most {board.flash_bytes} bytes of flash and {board.ram_bytes} "
+            f"bytes of RAM with {_stack_bytes(board.ram)} of stack, got more ({line}); use a smaller model or another "
+            "board"
         )
-    raise ModelError(f"{name}: expected C that compiles for {board.id}, got: {line}; correct the file or export again")
+    raise not_compiled(made, line)
+
+
+def complaint(done: subprocess.CompletedProcess[str]) -> str:
+    """The line in which the compiler says what is wrong."""
+    lines = done.stderr.splitlines() or ["no message"]
+    return next((line for line in lines if "error" in line), lines[0]).strip()
+
+
+def not_compiled(made: Recipe, line: str) -> ModelError:
+    """The error of C that the compiler refuses."""
+    return ModelError(
+        f"{made.name}: expected C that compiles for {made.board.id}, got: {line}; correct the file or export again"
+    )
 
 
 def _measure(elf: Path, board: Board, name: str) -> Firmware:

@@ -10,6 +10,7 @@ import typer
 from edgesnn.cli.console import number, out, print_figures, print_line, table
 
 if TYPE_CHECKING:
+    from edgesnn.report.schema import Work
     from edgesnn.runtime.verify import Check
 
 
@@ -48,14 +49,23 @@ def report(
     board: Annotated[
         str | None, typer.Option(metavar="ID", help="Also link for this board, run it, and count instructions.")
     ] = None,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="With --board: where the work of a step goes, by layer and kernel.")
+    ] = False,
+    source: Annotated[
+        str | None, typer.Option(metavar="FILE", help="With --profile: sensor rows to count over, instead of noise.")
+    ] = None,
 ) -> None:
-    """Print what is known about a model, and write it as report.json and report.html."""
+    """Print what is known about a model, and write it as report.json and report.html.
+
+    What a firmware will take of its board is told before anything is linked.
+    """
     from edgesnn import report as reports
 
     if (directory / "step.onnx").is_file():
         from edgesnn.report.collect import collect  # reads graphs, which showing a report does not need
 
-        content = collect(directory, board)
+        content = collect(directory, board, profile, source)
     else:
         content = reports.load(directory)
     layers = [layer.model_dump() for layer in content.layers or []]
@@ -63,13 +73,38 @@ def report(
         names = [name for name in layers[0] if any(layer[name] is not None for layer in layers)]
         rows = ([_cell(layer[name]) for name in names] for layer in layers)
         out.print(table(names, rows, "layers", numbers=len(names) - 1))
-    for section in ("accuracy", "bit_exact", "board", "size", "training"):
+    for section in ("accuracy", "bit_exact", "prediction", "board", "size", "training"):
         values = getattr(content, section)
         if values is not None:
             fields = values.model_dump(by_alias=True).items()
             figures = {key: value for key, value in fields if type(value) in (int, float)}
             print_figures(figures, section)
+    if content.prediction is not None:
+        print_figures(content.prediction.call_stack_bytes, "prediction, bytes of stack of each call")
+    if content.work is not None:
+        _print_work(content.work)
     print_line(f"wrote {reports.write(content, directory)}")
+
+
+def _print_work(work: Work) -> None:
+    """The work of a step by layer, then by kernel."""
+    columns = {
+        "layer": "name", "instructions": "instructions", "MACs": "macs", "synops": "synaptic_operations",
+        "bytes": "bytes_moved", "in": "input_rate", "fired": "spike_rate",
+        "op nJ": "operations_nj", "core nJ": "core_nj",
+    }  # fmt: skip
+    rows = ([_short(getattr(layer, name)) for name in columns.values()] for layer in work.layers)
+    title = f"work of a step on {work.id}, over {work.steps} frames of {work.source}"
+    out.print(table(columns, rows, title, len(columns) - 1))
+    parts = [(layer.name, layer.kernels) for layer in work.layers]
+    parts += [("(learning)", work.learning.kernels)] if work.learning else []
+    kernels = ((part, name, number(count)) for part, counts in parts for name, count in counts.items())
+    out.print(table(("layer", "kernel", "instructions"), kernels, "instructions by kernel", numbers=1))
+    print_line(f"energy is an {work.energy_model}")
+
+
+def _short(value: str | float | None) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else _cell(value)
 
 
 def _cell(value: str | float | None) -> str:

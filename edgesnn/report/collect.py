@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
 from edgesnn import boards
-from edgesnn.errors import ModelError
+from edgesnn.errors import BackendError, ConfigError, DataError, ModelError
+from edgesnn.export.c_package import sources
 from edgesnn.export.c_plan import Program, program
+from edgesnn.report import energy
+from edgesnn.report import work as where
+from edgesnn.report.activity import watch
 from edgesnn.report.files import load
 from edgesnn.report.provenance import provenance
 from edgesnn.report.schema import Report
 from edgesnn.runtime import Model
 from edgesnn.runtime.board import BoardSession
+from edgesnn.runtime.firmware import check_packages
+from edgesnn.runtime.model import Array
+from edgesnn.runtime.package import exported_board, written_files
+from edgesnn.runtime.prediction import predict
 from edgesnn.runtime.profile import Profile, profile
 from edgesnn.runtime.vectors import random_stream, seasoned
 
@@ -22,37 +32,90 @@ from edgesnn.runtime.vectors import random_stream, seasoned
 PROFILE_STEPS = 40
 
 
-def collect(directory: str | Path, board: str | None = None) -> Report:
-    """Flash, RAM and multiply-accumulates by layer; with a board that is emulated, also its firmware and instructions.
+def collect(directory: str | Path, board: str | None = None, work: bool = False, source: str | None = None) -> Report:
+    """Flash, RAM and multiply-accumulates by layer; for a microcontroller, what its firmware will take.
 
-    What an earlier report in the folder knows of the same model stays, unless it is measured again.
+    With a board that is emulated, also what the linked firmware takes, and its instructions. What an earlier report in
+    the folder knows of the same model stays, unless it is measured again.
 
     Args:
-        directory: folder written by `edgesnn.export.onnx`; for a board, also by `edgesnn.export.c`.
-        board: an emulated board, or one that names an emulated board with the same core.
+        directory: folder written by `edgesnn.export.onnx`. Where it holds no C package, nothing is linked nor run.
+        board: an emulated board, or one that names an emulated board with the same core (default: the one that the
+            package was exported for, which is predicted for and not run).
+        work: also tell where the work of a step goes.
+        source: sensor rows over which that is counted (default: a random stream).
 
     Raises:
         ModelError: the folder is not a valid export.
+        ConfigError: work is asked for, and there is no board or no C package.
         BoardError, BackendError: the board is unknown, or cannot run here.
     """
     model = Model.load(directory)
     planned = program(model)
+    packaged = written_files(model.path / "c") is not None
     content: dict[str, Any] = {
         "name": model.name,
         "size": {"float32_bytes": 4 * planned.weights, "packed_bytes": planned.flash_bytes},
     }
-    work = None
-    if board is not None:
-        work = measure(model, board)
+    if (predicted := _prediction(planned, board, packaged)) is not None:
+        content["prediction"] = predicted
+    counted = None
+    if board is not None and packaged:
+        frames, shares = _stream(planned, source) if work else (None, {})
+        counted = measure(model, board, frames)
         content["board"] = firmware_use(model, board) | {
             "id": board,
-            "instructions_per_step": round(work.instructions_per_step),
-            "instructions_per_learn": round(work.instructions_per_learn),
+            "instructions_per_step": round(counted.instructions_per_step),
+            "instructions_per_learn": round(counted.instructions_per_learn),
         }
-    content["layers"] = layers(planned, work)
-    command = "edgesnn report DIR" + (f" --board {board}" if board else "")
+        if work:
+            content["work"] = {
+                "id": board,
+                "steps": counted.steps,
+                "source": source or "a random stream over the whole input range",
+                "energy_model": energy.MODEL,
+                "layers": where.layers(planned, counted, shares),
+                "learning": where.learning(counted),
+            }
+    elif work:
+        raise ConfigError(
+            f"{directory}: --profile: expected a board and a C package, got "
+            f"{'no C package' if board else 'no board'}; give --board ID, and run `edgesnn export ... --format c` first"
+        )
+    content["layers"] = layers(planned, counted)
+    command = "edgesnn report DIR" + (f" --board {board}" if board else "") + (" --profile" if work else "")
     content["provenance"] = provenance(command, model, board).model_dump()
     return Report.parse(_merged(_earlier(Path(directory), model), content), str(directory))
+
+
+def _prediction(planned: Program, board: str | None, packaged: bool) -> dict[str, Any] | None:
+    """What the firmware will take; None where no microcontroller is known, or no compiler to ask without being told."""
+    package = planned.model.path / "c"
+    name = board or (exported_board(package) if packaged else None)
+    chosen = boards.load(name) if name else None
+    if chosen is None or chosen.flash is None:
+        return None
+    try:
+        check_packages()
+    except BackendError:
+        if board is None:
+            return None
+        raise
+    if packaged:
+        return {"id": chosen.id, **asdict(predict(package, chosen))}
+    with TemporaryDirectory(prefix="edgesnn-") as scratch:
+        for path, content in sources(planned).items():
+            (Path(scratch) / "c" / path).parent.mkdir(parents=True, exist_ok=True)
+            (Path(scratch) / "c" / path).write_bytes(content)
+        return {"id": chosen.id, **asdict(predict(Path(scratch) / "c", chosen))}
+
+
+def _stream(planned: Program, source: str | None) -> tuple[Array, dict[str, float]]:
+    """Frames to count over, and what was active in them."""
+    frames, shares = watch(planned.model, where.watched(planned), PROFILE_STEPS, source)
+    if len(frames) == 0:
+        raise DataError(f"{source}: expected rows for at least one frame, got fewer; give a longer stream")
+    return frames, shares
 
 
 def _earlier(directory: Path, model: Model) -> dict[str, Any] | None:
@@ -79,10 +142,14 @@ def _merged(earlier: dict[str, Any] | None, content: dict[str, Any]) -> dict[str
     return earlier | content
 
 
-def measure(model: Model, board: str) -> Profile:
-    """Instructions of a board by layer and function, over a random stream in which every step is learned from."""
+def measure(model: Model, board: str, frames: Array | None = None) -> Profile:
+    """Instructions of a board by layer and function, over a stream in which every step is learned from.
+
+    Without frames it is a random stream.
+    """
     chosen = boards.load(board)
-    frames, _ = random_stream(model, PROFILE_STEPS, seed=3)
+    if frames is None:
+        frames, _ = random_stream(model, PROFILE_STEPS, seed=3)
     labels = np.zeros(len(frames), int) if model.learn else np.full(len(frames), -1)
     emulated = boards.load(chosen.emulated_by) if chosen.emulated_by else chosen
     return profile(model.path / "c", emulated, frames, labels.tolist(), seasoned(model))

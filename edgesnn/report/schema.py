@@ -85,6 +85,55 @@ class BoardUse(_Section):
     instructions_per_learn: Count
 
 
+class Prediction(_Section):
+    """What a board will be asked for, known before anything is linked.
+
+    `stack_bytes` bounds the whole program; `call_stack_bytes` each public call, without functions of the application.
+    """
+
+    id: str
+    flash_bytes: Count
+    ram_bytes: Count
+    stack_bytes: Count
+    call_stack_bytes: dict[str, Count]
+
+
+class LayerWork(_Section):
+    """Work of a layer, mean of a step: instructions, by kernel too; operations and bytes as edgesnn.report.work says.
+
+    `macs` are as if every input were active; `synaptic_operations` count active inputs alone. Energies are estimates.
+    """
+
+    name: str
+    instructions: Count
+    kernels: dict[str, Count]
+    macs: Count | None = None
+    synaptic_operations: Count | None = None
+    bytes_moved: Count | None = None
+    input_rate: Fraction | None = None
+    spike_rate: Fraction | None = None
+    operations_nj: float | None = None
+    core_nj: float | None = None
+
+
+class LearningWork(_Section):
+    """Instructions of a learning step, by kernel too."""
+
+    instructions: Count
+    kernels: dict[str, Count]
+
+
+class Work(_Section):
+    """Where the work of a step goes on a board: over `steps` frames of `source`."""
+
+    id: str
+    steps: Count
+    source: str
+    energy_model: str
+    layers: list[LayerWork]
+    learning: LearningWork | None = None
+
+
 class Size(_Section):
     """Synaptic weights as float32; and all constants as they are packed for the device, scales and offsets included."""
 
@@ -168,7 +217,9 @@ class Report(_Section):
     accuracy: Accuracy | None = None
     people: list[Person] | None = None
     bit_exact: BitExact | None = None
+    prediction: Prediction | None = None
     board: BoardUse | None = None
+    work: Work | None = None
     size: Size | None = None
     training: Training | None = None
     timeline: Timeline | None = None

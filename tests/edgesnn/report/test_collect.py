@@ -9,11 +9,21 @@ import pytest
 from random_models import RandomModel, Shape
 
 from edgesnn import report as reports
+from edgesnn.errors import BackendError, ConfigError
+from edgesnn.export.c_package import c
 from edgesnn.report import collect as module
 from edgesnn.report.collect import collect
 from edgesnn.runtime import Model
+from edgesnn.runtime.prediction import Prediction
 
 USE = {"flash_bytes": 9000, "ram_bytes": 900, "arena_bytes": 300, "stack_bytes": 120}
+TOLD = {
+    "id": "mps2-an386",
+    "flash_bytes": 8990,
+    "ram_bytes": 900,
+    "stack_bytes": 200,
+    "call_stack_bytes": {"esnn_step": 90},
+}
 
 
 @pytest.fixture
@@ -29,7 +39,9 @@ def measured(folder, monkeypatch):
     work = SimpleNamespace(
         by_layer=dict.fromkeys(names, 70.0), instructions_per_step=321.0, instructions_per_learn=123.0
     )
-    monkeypatch.setattr(module, "measure", lambda model, board: work)
+    monkeypatch.setattr(module, "written_files", lambda package: [])
+    monkeypatch.setattr(module, "_prediction", lambda planned, board, packaged: TOLD)
+    monkeypatch.setattr(module, "measure", lambda model, board, frames=None: work)
     monkeypatch.setattr(module, "firmware_use", lambda model, board: USE)
 
 
@@ -80,3 +92,40 @@ def test_a_report_of_another_model_is_not_believed(folder, measured, damage):
     found = collect(folder)
     assert found.board is None
     assert all(layer.instructions is None for layer in found.layers)
+
+
+def test_without_a_package_a_board_is_told_but_nothing_is_run(folder, monkeypatch):
+    """The sources are made for the prediction alone, and the folder stays as it was."""
+    RandomModel(Shape((6,), hidden=(("BinaryLinear", 5),)), seed=4).write(folder)
+    seen = []
+
+    def predict(package, board):
+        seen.append((board.id, (package / "src" / "rand.c").is_file(), (package / "src" / "esnn" / "esnn.h").is_file()))
+        return Prediction(8990, 900, 200, {"esnn_step": 90})
+
+    monkeypatch.setattr(module, "predict", predict)
+    monkeypatch.setattr(module, "check_packages", lambda: None)
+    found = collect(folder, "nucleo-f446re")
+    assert seen == [("nucleo-f446re", True, True)]
+    assert (found.prediction.id, found.prediction.flash_bytes, found.board) == ("nucleo-f446re", 8990, None)
+    assert not (folder / "c").exists()
+
+
+def test_of_a_package_without_a_compiler_only_an_asked_for_prediction_is_an_error(folder, monkeypatch):
+    RandomModel(Shape((6,), hidden=(("BinaryLinear", 5),)), seed=4).write(folder)
+    c(folder, board="mps2-an386")
+
+    def missing():
+        raise BackendError("firmware: expected ziglang, found none; pip install edgesnn[mcu]")
+
+    monkeypatch.setattr(module, "check_packages", missing)
+    assert collect(folder).prediction is None
+    with pytest.raises(BackendError, match="ziglang"):
+        collect(folder, "mps2-an386")
+
+
+@pytest.mark.parametrize(("board", "said"), [(None, "got no board"), ("host", "got no C package")])
+def test_work_needs_a_board_and_a_package(folder, board, said):
+    with pytest.raises(ConfigError, match=said) as caught:
+        collect(folder, board, work=True)
+    assert "\n" not in str(caught.value)
