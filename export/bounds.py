@@ -21,6 +21,8 @@ Array = NDArray[Any]
 Interval = tuple[int, int]
 
 SAT24: Interval = (-(2**23), 2**23 - 1)
+#: Thresholds, learned ones too.
+THRESHOLD: Interval = (0, SAT24[1])
 FLOAT32_EXACT = 2**24
 INT32: Interval = (-(2**31), 2**31 - 1)
 #: Currents stay below this, so that adding a leaked 24-bit membrane cannot leave int32.
@@ -102,7 +104,9 @@ class _Proof:
     def _range(self, name: str) -> Interval:
         if name in self.constants:
             values = self.constants[name]
-            return SAT24 if name in self.trainable else (int(values.min()), int(values.max()))
+            if name in self.trainable:
+                return THRESHOLD if name.endswith(".theta") else SAT24
+            return int(values.min()), int(values.max())
         return self.intervals[name]
 
     def _keep(self, node: onnx.NodeProto, interval: Interval, limit: int) -> None:
@@ -122,7 +126,9 @@ class _Proof:
                 np.unpackbits(weights.astype(np.uint8), axis=1, bitorder="little")[:, :fan_in].astype(np.int64) * 2 - 1
             )
         weights = weights.reshape(len(weights), -1)
-        return np.full_like(weights, TRAINED_WEIGHT) if name in self.trainable else weights
+        if name in self.trainable:
+            return np.full_like(weights, TRAINED_WEIGHT if fan_in is None else 1)
+        return weights
 
     def _synapse(self, node: onnx.NodeProto, attributes: dict[str, Any], limit: int) -> None:
         weights = self._weights(node.input[1], attributes.get("fan_in"))
@@ -164,9 +170,9 @@ class _Proof:
 
     def _threshold(self, node: onnx.NodeProto, name: str) -> None:
         low, high = self._range(name)
-        if low < 0 or high > SAT24[1]:
+        if low < THRESHOLD[0] or high > THRESHOLD[1]:
             raise ExportError(
-                f"{node.name}: expected thresholds from 0 to {SAT24[1]}, got {low} to {high}; "
+                f"{node.name}: expected thresholds from 0 to {THRESHOLD[1]}, got {low} to {high}; "
                 "retrain with a threshold above 0, or of fewer spike units"
             )
 
@@ -223,5 +229,8 @@ class _Proof:
 
     def _same(self, node: onnx.NodeProto, _: dict[str, Any]) -> None:
         self.intervals[node.output[0]] = self._range(node.input[0])
+
+    def _retain(self, node: onnx.NodeProto, _: dict[str, Any]) -> None:
+        self.intervals[node.output[0]] = self._range(node.input[1])
 
     _identity = _flatten = _gather = _same

@@ -43,12 +43,12 @@ class GraphBuilder:
     def output(self, name: str, dtype: str, shape: list[int | str]) -> None:
         self.outputs.append(_value_info(name, dtype, shape))
 
-    def state(self, name: str, shape: tuple[int, ...], *, batched: bool = True) -> str:
-        """A persistent int32 state that `reset` sets to zero; with `batched`, a leading batch axis is added."""
+    def state(self, name: str, shape: tuple[int, ...], *, batched: bool = True, dtype: str = "int32") -> str:
+        """A persistent state that `reset` sets to zero; with `batched`, a leading batch axis is added."""
         leading: list[int | str] = [BATCH] if batched else []
-        self.input(name, "int32", [*leading, *shape])
-        self.output(name + NEW, "int32", [*leading, *shape])
-        self.persistent(name, "state", "int32", ((1,) if batched else ()) + shape)
+        self.input(name, dtype, [*leading, *shape])
+        self.output(name + NEW, dtype, [*leading, *shape])
+        self.persistent(name, "state", dtype, ((1,) if batched else ()) + shape)
         return name
 
     def learner(self, name: str, shape: tuple[int, ...]) -> str:

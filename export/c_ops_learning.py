@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from edgesnn.export.c_graph import Node, Tensor
-from edgesnn.export.c_op import Op, Refs, call, like
+from collections.abc import Callable
+
+from edgesnn.export.c_graph import Infer, Node, Tensor
+from edgesnn.export.c_op import Attributes, Op, Refs, call, like
 
 
 def _learn_readout(node: Node, refs: Refs) -> list[str]:
@@ -78,7 +80,114 @@ def _guard_decide(node: Node, refs: Refs) -> list[str]:
     return [f"*{refs.pointer(node.outputs[0])} = {decided}"]
 
 
+# Learning in every layer: K classes, C inputs and O outputs of a layer.
+
+_FORMATS = {"uint8": "ESNN_U8", "int8": "ESNN_S8", "int32": "ESNN_S32"}
+#: Of esnn_active, for each input.
+_ACTIVE_BYTES = 8
+
+
+def _struct(node: Node, refs: Refs, kind: str, fields: dict[str, object]) -> tuple[str, str]:
+    """Definition of a node's constants, and their address."""
+    name = f"{refs.identifier(node.name)}_constants"
+    body = ", ".join(f".{field} = {value}" for field, value in fields.items())
+    return f"static const {kind} {name} = {{{body}}};", f"&{name}"
+
+
+def _retain(node: Node, refs: Refs) -> list[str]:
+    kept, value = node.inputs
+    return [call("memcpy", refs.pointer(kept), refs.pointer(value), kept.nbytes)]
+
+
+def _readout_error(node: Node, refs: Refs) -> list[str]:
+    weight, bias, trace, multiplier, label = node.inputs
+    classes, inputs = weight.shape
+    declaration, address = _struct(node, refs, "esnn_readout", {
+        "multiplier": refs.pointer(multiplier), "classes": classes, "inputs": inputs,
+        "shift": node.attributes["shift"],
+    })  # fmt: skip
+    pointers = map(refs.pointer, (weight, bias, trace))
+    return [
+        declaration,
+        call("esnn_readout_error", *pointers, refs.scalar(label), refs.pointer(node.outputs[0]), address),
+    ]
+
+
+def _backward(kernel: str) -> Callable[[Node, Refs], list[str]]:
+    def emit(node: Node, refs: Refs) -> list[str]:
+        g, _ = node.inputs
+        pointers = map(refs.pointer, (*node.inputs, *node.outputs))
+        return [call(kernel, *pointers, g.size, node.outputs[0].size)]
+
+    return emit
+
+
+def _empf_gradient(node: Node, refs: Refs) -> list[str]:
+    g, v, theta = node.inputs
+    return [call("esnn_empf_gradient", *map(refs.pointer, (g, v, *node.outputs)), g.size, refs.scalar(theta),
+                 node.attributes["k"])]  # fmt: skip
+
+
+def _lif_gradient(node: Node, refs: Refs) -> list[str]:
+    g, v, s, theta = node.inputs
+    return [call("esnn_lif_gradient", *map(refs.pointer, (g, v, s, *node.outputs)), g.size, refs.scalar(theta),
+                 node.attributes["width"], node.attributes["shift"])]  # fmt: skip
+
+
+def _learn_weights(kernel: str) -> Callable[[Node, Refs], list[str]]:
+    def emit(node: Node, refs: Refs) -> list[str]:
+        *learned, x, step, count = node.inputs
+        outputs, inputs = learned[-1].shape
+        declaration, address = _struct(node, refs, "esnn_descent", {
+            "inputs": inputs, "outputs": outputs, "limit": node.attributes["limit"],
+            "shift": node.attributes["shift"], "seed": f"{node.attributes['seed']}u",
+        })  # fmt: skip
+        return [declaration, call(kernel, *map(refs.pointer, (*learned, x)), _FORMATS[x.dtype], refs.pointer(step),
+                                  refs.scalar(count), refs.scratch(node, "esnn_active"), address)]  # fmt: skip
+
+    return emit
+
+
+def _learn_threshold(node: Node, refs: Refs) -> list[str]:
+    theta, g, multiplier, count = node.inputs
+    return [call("esnn_learn_threshold", refs.pointer(theta), refs.pointer(g), g.size, refs.scalar(multiplier),
+                 refs.scalar(count), node.attributes["shift"], f"{node.attributes['seed']}u")]  # fmt: skip
+
+
+def _learn_bias(node: Node, refs: Refs) -> list[str]:
+    bias, e, count = node.inputs
+    return [call("esnn_learn_bias", refs.pointer(bias), refs.pointer(e), bias.size, refs.pointer(count),
+                 node.attributes["shift"], f"{node.attributes['seed']}u")]  # fmt: skip
+
+
+def _as(dtype: str, shape: Callable[[tuple[Tensor, ...], Attributes], tuple[int, ...]]) -> Infer:
+    """One output of this type."""
+    return lambda inputs, attributes: [(dtype, shape(inputs, attributes))]
+
+
 LEARNING: dict[str, Op] = {
+    "Retain": Op(like(0), _retain, updates=((0, 0),)),
+    "ReadoutError": Op(_as("int32", lambda inputs, _: (1, inputs[0].shape[0])), _readout_error),
+    "BackwardLinear": Op(_as("int32", lambda inputs, _: (1, inputs[1].shape[1])), _backward("esnn_backward_linear")),
+    "BackwardBinaryLinear": Op(
+        _as("int32", lambda _, attributes: (1, attributes["fan_in"])), _backward("esnn_backward_binary_linear")
+    ),
+    "EMPFGradient": Op(like(0), _empf_gradient, shares=True),
+    "LIFGradient": Op(like(0), _lif_gradient, shares=True),
+    "LearnLinear": Op(
+        like(0),
+        _learn_weights("esnn_learn_linear"),
+        lambda node: _ACTIVE_BYTES * node.inputs[1].size,
+        updates=((0, 0),),
+    ),
+    "LearnBinaryLinear": Op(
+        like(0, 1),
+        _learn_weights("esnn_learn_binary_linear"),
+        lambda node: _ACTIVE_BYTES * node.inputs[2].size,
+        updates=((0, 0), (1, 1)),
+    ),
+    "LearnThreshold": Op(like(0), _learn_threshold, updates=((0, 0),)),
+    "LearnBias": Op(like(0, 2), _learn_bias, updates=((0, 0), (1, 2))),
     "LearnReadout": Op(
         like(0, 1, 5),
         _learn_readout,

@@ -49,6 +49,25 @@ def learn_spec(readout: ReadoutLayer, scale: TraceScale, rate: float, seed: int)
     return LearnSpec("readout", {"weight_shift": shifts[0], "bias_shift": shifts[1], "seed": seed})
 
 
+def error_operands(builder: GraphBuilder, readout: ReadoutLayer, scale: TraceScale) -> tuple[list[str], int]:
+    """What the error at the readout is computed from: weight, bias, trace, M and label; and the shift that M goes with.
+
+    Raises:
+        ExportError: weights and trace at their limits could give logits outside 31 bits.
+    """
+    largest = readout.spikes.shape[0] * TRAINED_WEIGHT * scale.limit
+    logit = readout.unit * 2.0 ** (LOGIT_BITS - scale.bits)
+    m, shift = multiplier(np.full(readout.classes, logit), largest, "readout")
+    bound = ((largest * int(np.abs(m).max()) + 2 ** (shift - 1)) >> shift) - SAT24[0]
+    if bound > CURRENT_LIMIT:
+        raise ExportError(
+            f"readout.learn: expected logits within +-{CURRENT_LIMIT}, got a bound of {bound}; "
+            "reduce the scale of the readout's weights or of its input spikes"
+        )
+    operands = [WEIGHT, BIAS, TRACE, builder.constant("readout.learn_M", m), "label"]
+    return operands, shift
+
+
 def learn_graph(readout: ReadoutLayer, scale: TraceScale, spec: LearnSpec, metadata: dict[str, str]) -> onnx.ModelProto:
     """`learn.onnx` of scope `readout`.
 
@@ -66,18 +85,9 @@ def learn_graph(readout: ReadoutLayer, scale: TraceScale, spec: LearnSpec, metad
         builder.output(name + NEW, dtype, shape)
     builder.input(TRACE, "int32", [1, inputs])
     builder.input("label", "int32", [1])
-    largest = inputs * TRAINED_WEIGHT * scale.limit
-    logit = readout.unit * 2.0 ** (LOGIT_BITS - scale.bits)
-    m, shift = multiplier(np.full(readout.classes, logit), largest, "readout")
-    bound = ((largest * int(np.abs(m).max()) + 2 ** (shift - 1)) >> shift) - SAT24[0]
-    if bound > CURRENT_LIMIT:
-        raise ExportError(
-            f"readout.learn: expected logits within +-{CURRENT_LIMIT}, got a bound of {bound}; "
-            "reduce the scale of the readout's weights or of its input spikes"
-        )
-    builder.constant("readout.learn_M", m)
+    operands, shift = error_operands(builder, readout, scale)
     builder.call(
-        "LearnReadout", "readout.learn", [WEIGHT, BIAS, TRACE, "readout.learn_M", "label", COUNT],
+        "LearnReadout", "readout.learn", [*operands, COUNT],
         [WEIGHT + NEW, BIAS + NEW, COUNT + NEW],
         shift=shift, **spec.numbers,
     )  # fmt: skip

@@ -10,14 +10,15 @@ import onnx
 from edgesnn.export.class_means import add_means, factory_means, means_graph, means_spec
 from edgesnn.export.class_means import trace_limit as means_trace_limit
 from edgesnn.export.fixed_point import Q15
+from edgesnn.export.layer_learning import add_states, layers_graph, layers_spec
+from edgesnn.export.layer_learning import trace_limit as layers_trace_limit
 from edgesnn.export.learn import COUNT, learn_graph, learn_spec
 from edgesnn.export.learn import trace_limit as readout_trace_limit
 from edgesnn.export.lower import Lowered
+from edgesnn.export.scopes import parse
 from edgesnn.export.trace import add_trace, trace_scale
 from edgesnn.quant import QuantReadout
 from edgesnn.runtime.model import LearnSpec
-
-SCOPES = ("means", "readout")
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,8 @@ def add_learner(
         ExportError: the readout has no trace that fits, or what the scope needs is missing.
     """
     builder, readout = lowered.builder, lowered.readout
-    limit = {"means": means_trace_limit, "readout": readout_trace_limit}[scope](readout.spikes.shape[0])
+    limits = {"means": means_trace_limit, "readout": readout_trace_limit}
+    limit = limits.get(scope, layers_trace_limit)(readout.spikes.shape[0])
     scale = trace_scale(readout.spikes, readout.leak, lowered.steps if lowered.steps > 1 else steps, limit)
     unit = readout.spikes.unit * 2.0**-scale.bits
     add_trace(builder, readout, scale)
@@ -50,5 +52,10 @@ def add_learner(
         spec = means_spec(readout.leak / Q15)
         return Learner(spec, unit, lambda metadata: means_graph(readout, factory, spec, metadata))
     builder.persistent(COUNT, "learner", "int32", (1,))
+    if scope != "readout":
+        layers = parse(scope, len(lowered.hidden))
+        add_states(lowered, layers)
+        spec = layers_spec(scope, lowered, scale, learning_rate, seed)
+        return Learner(spec, unit, lambda metadata: layers_graph(lowered, layers, scale, learning_rate, spec, metadata))
     spec = learn_spec(readout, scale, learning_rate, seed)
     return Learner(spec, unit, lambda metadata: learn_graph(readout, scale, spec, metadata))

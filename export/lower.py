@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 from torch import nn
 
 from edgesnn.errors import ExportError
-from edgesnn.export.bounds import accumulator_bound
+from edgesnn.export.bounds import TRAINED_WEIGHT, accumulator_bound
 from edgesnn.export.builder import BATCH, GraphBuilder
 from edgesnn.export.fixed_point import Q15, multiplier, rounded
 from edgesnn.export.pack import pack_signs
+from edgesnn.export.scopes import parse
+from edgesnn.layers import Readout
 from edgesnn.models import Network
 from edgesnn.neurons import LIF
 from edgesnn.neurons.base import Neuron
@@ -32,6 +34,7 @@ Array = NDArray[Any]
 EMPF_FRACTION_BITS, LIF_FRACTION_BITS = 8, 12
 #: A logit is in units of 2^-10 nat.
 LOGIT_BITS = 10
+_SYNAPSES = (qnn.QuantLinear, qnn.QuantConv2d)
 
 
 @dataclass
@@ -45,6 +48,18 @@ class Signal:
     shape: tuple[int, ...]
 
 
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """The weights of a synapse as learning sees them."""
+
+    name: str
+    scale: Array  # value of one unit of an int8 weight, or of a sign, per output channel
+    binary: bool
+    latent: Array | None  # of 1-bit weights that learn: int8 [O, C], the real weights times 127
+    source: Signal
+    linear: bool
+
+
 @dataclass
 class Accumulator:
     """A synapse's output, waiting for the neuron that says how to rescale it."""
@@ -55,6 +70,7 @@ class Accumulator:
     offset: Array  # real bias, per output channel
     bound: int
     shape: tuple[int, ...]
+    weights: Weights
 
 
 @dataclass(frozen=True)
@@ -67,14 +83,26 @@ class ReadoutLayer:
     unit: float
 
 
+@dataclass(frozen=True, eq=False)
+class HiddenLayer:
+    """A synapse with its norm, and its neuron, as learning sees them."""
+
+    name: str  # of the neuron
+    neuron: QuantEMPF | LIF
+    current: Accumulator
+    membrane: float  # value of one unit of a membrane
+    spikes: Signal
+
+
 @dataclass(frozen=True)
 class Lowered:
-    """The nodes of one time step, its input and readout, and the number of parameter sets (1: shared)."""
+    """The nodes of one time step, its input, readout, number of parameter sets (1: shared), and hidden layers."""
 
     builder: GraphBuilder
     input: Signal
     readout: ReadoutLayer
     steps: int
+    hidden: tuple[HiddenLayer, ...]
 
 
 def lower(qnet: Network, learn: str | None) -> Lowered:
@@ -86,6 +114,9 @@ def lower(qnet: Network, learn: str | None) -> Lowered:
         ExportError: a layer, or an order of layers, that has no integer form.
     """
     builder, steps = GraphBuilder(), _parameter_steps(qnet)
+    synapses = sum(isinstance(layer, _SYNAPSES) and not isinstance(layer, Readout) for layer in qnet.layers.values())
+    scope = parse(learn, synapses)
+    hidden: list[HiddenLayer] = []
     if steps > 1:
         _add_time_index(builder, steps)
     source: Signal | None = None
@@ -98,14 +129,17 @@ def lower(qnet: Network, learn: str | None) -> Lowered:
                 source = signal = _input(builder, layer, qnet.input_shape)
             case QuantReadout():
                 readout = _readout_layer(builder, name, layer, _ready(name, signal, pending))
-                if learn != "means":
-                    _readout(builder, name, layer, readout, trainable=learn == "readout")
+                if not scope.means:
+                    _readout(builder, name, layer, readout, trainable=scope.readout)
             case qnn.QuantLinear() | qnn.QuantConv2d():
-                pending = _synapse(builder, name, layer, _ready(name, signal, pending))
+                learns = synapses - len(hidden) <= scope.weights
+                pending = _synapse(builder, name, layer, _ready(name, signal, pending), trainable=learns)
             case nn.BatchNorm1d() | nn.BatchNorm2d():
                 _fold_norm(name, layer, pending)
             case QuantEMPF() | LIF():
-                signal, pending = _neuron(builder, name, layer, _waiting(name, pending)), None
+                learns = synapses - len(hidden) <= scope.thresholds
+                hidden.append(_neuron(builder, name, layer, _waiting(name, pending), trainable=learns))
+                signal, pending = hidden[-1].spikes, None
             case nn.MaxPool2d():
                 signal = _max_pool(builder, name, layer, _ready(name, signal, pending))
             case nn.Flatten():
@@ -117,7 +151,7 @@ def lower(qnet: Network, learn: str | None) -> Lowered:
                 )
     if source is None or readout is None:
         raise ExportError("network: expected a readout as its last layer, got none; end it with layers.Readout")
-    return Lowered(builder, source, readout, steps)
+    return Lowered(builder, source, readout, steps, tuple(hidden))
 
 
 def _ready(name: str, signal: Signal | None, pending: Accumulator | None) -> Signal:
@@ -186,17 +220,23 @@ def _integers(name: str, layer: Any) -> tuple[Array, Array, int]:
     return weights, scale, int(quantized.bit_width)
 
 
-def _synapse(builder: GraphBuilder, name: str, layer: qnn.QuantLinear | qnn.QuantConv2d, signal: Signal) -> Accumulator:
+def _synapse(
+    builder: GraphBuilder, name: str, layer: qnn.QuantLinear | qnn.QuantConv2d, signal: Signal, trainable: bool
+) -> Accumulator:
     weights, scale, bits = _integers(name, layer)
-    unit = np.broadcast_to(scale, (len(weights),)) * signal.unit
+    scale = np.broadcast_to(scale, (len(weights),))
     offset = np.zeros(len(weights)) if layer.bias is None else _numpy(layer.bias)
-    bound = accumulator_bound(weights.reshape(len(weights), -1), signal.low, signal.high)
     binary = bits == 1
-    operands = [signal.name, builder.constant(f"{name}.weight", pack_signs(weights) if binary else weights)]
+    largest = np.full_like(weights, 1 if binary else TRAINED_WEIGHT) if trainable else weights
+    bound = accumulator_bound(largest.reshape(len(weights), -1), signal.low, signal.high)
+    keep = builder.param if trainable else builder.constant
+    operands = [signal.name, keep(f"{name}.weight", pack_signs(weights) if binary else weights)]
+    unit, latent = scale * signal.unit, _latents(weights, layer) if trainable and binary else None
+    learned = Weights(operands[1], scale, binary, latent, signal, isinstance(layer, qnn.QuantLinear))
     fan_in = {"fan_in": int(weights[0].size)} if binary else {}
     if isinstance(layer, qnn.QuantLinear):
         builder.call("BinaryLinear" if binary else "Linear", f"{name}.synapse", operands, [f"{name}.a"], **fan_in)
-        return Accumulator(name, f"{name}.a", unit, offset, bound, (len(weights),))
+        return Accumulator(name, f"{name}.a", unit, offset, bound, (len(weights),), learned)
     strides, pads, shape = _conv_geometry(name, layer, signal.shape)
     kernel = {"kernel": list(weights.shape)} if binary else {}
     builder.call(
@@ -209,7 +249,13 @@ def _synapse(builder: GraphBuilder, name: str, layer: qnn.QuantLinear | qnn.Quan
         **fan_in,
         **kernel,
     )
-    return Accumulator(name, f"{name}.a", unit, offset, bound, (len(weights), *shape))
+    return Accumulator(name, f"{name}.a", unit, offset, bound, (len(weights), *shape), learned)
+
+
+def _latents(signs: Array, layer: qnn.QuantLinear | qnn.QuantConv2d) -> Array:
+    """Real weights of +-1 as int8 of +-127, with the signs that are deployed."""
+    rounded_weights = np.clip(np.rint(_numpy(layer.weight) * TRAINED_WEIGHT), -TRAINED_WEIGHT, TRAINED_WEIGHT)
+    return np.where(signs > 0, np.maximum(rounded_weights, 0), np.minimum(rounded_weights, -1)).astype(np.int8)
 
 
 def _conv_geometry(name: str, layer: nn.Conv2d, shape: tuple[int, ...]) -> tuple[list[int], list[int], tuple[int, int]]:
@@ -258,29 +304,32 @@ def _rescale(builder: GraphBuilder, accumulator: Accumulator, unit: float, place
     return f"{layer}.I"
 
 
-def _per_step(builder: GraphBuilder, name: str, values: Array) -> str:
-    """A [1] constant, or the entry of a [T] table at the current time index."""
-    builder.constant(name, values)
+def _per_step(builder: GraphBuilder, name: str, values: Array, trainable: bool = False) -> str:
+    """A [1] constant, or the entry of a [T] table at the current time index; a parameter if trainable."""
+    (builder.param if trainable else builder.constant)(name, values)
     if len(values) == 1:
         return name
     builder.standard("Gather", f"{name}.at", [name, "t"], [f"{name}.now"])
     return f"{name}.now"
 
 
-def _neuron(builder: GraphBuilder, name: str, neuron: QuantEMPF | LIF, accumulator: Accumulator) -> Signal:
+def _neuron(
+    builder: GraphBuilder, name: str, neuron: QuantEMPF | LIF, accumulator: Accumulator, trainable: bool
+) -> HiddenLayer:
     theta = _numpy(neuron.theta_values())
     if isinstance(neuron, LIF):
         unit, spike_unit, high = float(theta.max()) / 2**LIF_FRACTION_BITS, 1.0, 1
     else:
         unit, spike_unit, high = neuron.scale / 2**EMPF_FRACTION_BITS, neuron.scale, 2**neuron.bits - 1
     current = _rescale(builder, accumulator, unit, name)
-    threshold = _per_step(builder, f"{name}.theta", rounded(theta / unit, name))
+    threshold = _per_step(builder, f"{name}.theta", rounded(theta / unit, name), trainable)
     spikes, shape = f"{name}.s", accumulator.shape
+    layer = HiddenLayer(name, neuron, accumulator, unit, Signal(spikes, spike_unit, 0, high, shape))
     if isinstance(neuron, QuantEMPF) and neuron.parallel:
         builder.call(
             "ParallelEMPF", f"{name}.fire", [current, threshold], [spikes], k=EMPF_FRACTION_BITS, bits=neuron.bits
         )
-        return Signal(spikes, spike_unit, 0, high, shape)
+        return layer
     leak = _per_step(builder, f"{name}.lam", rounded(_numpy(neuron.lam_values()) * Q15, name))
     membrane = builder.state(f"{name}.v", shape)
     inputs, outputs = [membrane, current, leak, threshold], [spikes, membrane + NEW]
@@ -288,7 +337,7 @@ def _neuron(builder: GraphBuilder, name: str, neuron: QuantEMPF | LIF, accumulat
         builder.call("LIF", f"{name}.fire", inputs, outputs)
     else:
         builder.call("EMPF", f"{name}.fire", inputs, outputs, k=EMPF_FRACTION_BITS, bits=neuron.bits)
-    return Signal(spikes, spike_unit, 0, high, shape)
+    return layer
 
 
 def _max_pool(builder: GraphBuilder, name: str, layer: nn.MaxPool2d, signal: Signal) -> Signal:
@@ -323,7 +372,7 @@ def _readout(builder: GraphBuilder, name: str, layer: QuantReadout, readout: Rea
     weights, _, _ = _integers(name, layer)
     classes, signal, unit = readout.classes, readout.spikes, readout.unit
     offset = np.zeros(classes) if layer.bias is None else _numpy(layer.bias)
-    worst = np.full_like(weights, 127) if trainable else weights
+    worst = np.full_like(weights, TRAINED_WEIGHT) if trainable else weights
     bound = accumulator_bound(worst, signal.low, signal.high)
     m, shift = multiplier(np.full(classes, unit * 2**LOGIT_BITS), bound, name)
     bias = rounded(offset * 2**LOGIT_BITS, name)

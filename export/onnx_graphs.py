@@ -11,7 +11,7 @@ import onnx as onnx_format
 
 from edgesnn.errors import ExportError
 from edgesnn.export.bounds import prove
-from edgesnn.export.learning import SCOPES, Learner, add_learner
+from edgesnn.export.learning import Learner, add_learner
 from edgesnn.export.lower import Lowered, lower
 from edgesnn.export.vectors import write_vectors
 from edgesnn.export.window import window as window_graph
@@ -44,10 +44,11 @@ def onnx(
         qnet: a calibrated network from `edgesnn.quantize`.
         directory: created if missing; graphs in it are replaced.
         window: time steps of the parallel-time-step graph (default: those of the data).
-        learn: what the device may learn: None, `means` (class means behind a guard) or `readout` (gradient descent).
+        learn: what the device may learn: None, `means` (class means behind a guard), or by gradient descent `readout`,
+            `readout+thresholds`, `last:N` (hidden layers) or `all`.
         name: identifier of the model in generated C (default: the data's name).
         rule: the rule it was trained with, recorded in the metadata.
-        learning_rate: of the real-valued readout weights (scope `readout`); rounded to a power of two in integer units.
+        learning_rate: of the real-valued weights; for the readout rounded to a power of two in integer units.
         seed: of the stochastic rounding on the device.
 
     Returns:
@@ -58,8 +59,6 @@ def onnx(
         ExportError: a layer without an integer form, or an integer that could overflow.
     """
     check_calibrated(qnet)
-    if learn is not None and learn not in SCOPES:
-        raise ExportError(f"learn: expected one of {', '.join(SCOPES)}, or none, got {learn!r}; choose one of them")
     steps = qnet.config["data"]["steps"] if window is None else window
     if steps < 1:
         raise ExportError(f"window: expected at least 1 time step, got {steps}; choose 1 or more")

@@ -101,6 +101,10 @@ def read_graph(path: Path) -> onnx.ModelProto:
     return proto
 
 
+def _initializers(proto: onnx.ModelProto) -> dict[str, Array]:
+    return {init.name: onnx.numpy_helper.to_array(init) for init in proto.graph.initializer}
+
+
 class Model:
     """The metadata of an exported folder. Graphs are read when a backend asks for them."""
 
@@ -182,7 +186,9 @@ class Model:
     @cached_property
     def factory(self) -> dict[str, Array]:
         """Persistent tensors as they leave the factory: zeros, and the initializers of the trainable parameters."""
-        initial = {init.name: onnx.numpy_helper.to_array(init) for init in self.step.graph.initializer}
+        initial = _initializers(self.step)
+        if any(tensor.kind == "param" and tensor.name not in initial for tensor in self.tensors):
+            initial |= _initializers(self.graph("learn"))  # what only learning reads
         return {
             tensor.name: initial[tensor.name] if tensor.kind == "param" else np.zeros(tensor.shape, tensor.dtype)
             for tensor in self.tensors

@@ -19,12 +19,8 @@ class Format(StrEnum):
     C = "c"
 
 
-class Scope(StrEnum):
-    """What the device may learn."""
-
-    NONE = "none"
-    MEANS = "means"
-    READOUT = "readout"
+#: What a device that learns nothing is exported with.
+_NOTHING = "none"
 
 
 def export(
@@ -32,7 +28,13 @@ def export(
     folder: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Folder to write.")],
     kind: Annotated[Format, typer.Option("--format", help="What to write beside the ONNX graphs.")] = Format.ONNX,
     board: Annotated[str, typer.Option(metavar="ID", help="Board of the C package; see `edgesnn boards`.")] = "host",
-    learn: Annotated[Scope, typer.Option(help="What the device may learn.")] = Scope.READOUT,
+    learn: Annotated[
+        str,
+        typer.Option(
+            metavar="SCOPE",
+            help="What the device may learn: none, means, readout, readout+thresholds, last:N hidden layers, or all.",
+        ),
+    ] = "readout",
     window: Annotated[
         int | None, typer.Option(min=1, metavar="T", help="Time steps of window.onnx; those of the data if not given.")
     ] = None,
@@ -44,7 +46,7 @@ def export(
     boards.load(board)  # an unknown one is told now, not after the graphs are written
     folders.make(folder)
     source = runs.load_run(run)
-    scope = None if learn is Scope.NONE else learn.value
+    scope = None if learn == _NOTHING else learn
     rule = ":".join(str(part) for part in source.config.rule.values())  # as `--rule` of train takes it: sltt:4
     exporter.onnx(source.net, folder, window=window, learn=scope, rule=rule)
     origin.write(folder, run)

@@ -5,6 +5,23 @@ from __future__ import annotations
 import onnx
 from onnxscript import OnnxFunction
 
+from edgesnn.export.functions.backward import (
+    BackwardBinaryLinear,
+    BackwardLinear,
+    EMPFGradient,
+    LIFGradient,
+    ReadoutError,
+    Retain,
+)
+from edgesnn.export.functions.descent import (
+    Descend,
+    LearnBias,
+    LearnBinaryLinear,
+    LearningKey,
+    LearnLinear,
+    LearnThreshold,
+    PairwiseRandom,
+)
 from edgesnn.export.functions.domain import DOMAIN, IR_VERSION, OPSET, VERSION
 from edgesnn.export.functions.learning import LearnReadout, Mix, SoftmaxError, StochasticShift
 from edgesnn.export.functions.means import (
@@ -25,7 +42,9 @@ FUNCTIONS: dict[str, OnnxFunction] = {
     for function in (
         UnpackSigns, Linear, BinaryLinear, Conv2d, BinaryConv2d, MaxPool2d, Rescale, Integrate, Grade, EMPF,
         ParallelEMPF, LIF, LeakyIntegrate, Trace, NextStep, Mix, StochasticShift, SoftmaxError, LearnReadout,
-        MeanScores, NearestClass, GuardedMeans, GuardCheck, GuardDecide, LearnMeans,
+        MeanScores, NearestClass, GuardedMeans, GuardCheck, GuardDecide, LearnMeans, Retain, ReadoutError,
+        BackwardLinear, BackwardBinaryLinear, EMPFGradient, LIFGradient, LearningKey, PairwiseRandom, Descend,
+        LearnLinear, LearnBinaryLinear, LearnThreshold, LearnBias,
     )
 }  # fmt: skip
 

@@ -14,7 +14,7 @@ from quantized import digits, network
 import edgesnn as es
 from edgesnn import export
 from edgesnn.errors import EdgesnnError, ExportError, QuantizationError
-from edgesnn.export import onnx_graphs
+from edgesnn.export import learning
 from edgesnn.models import Network
 from edgesnn.runtime import open as open_session
 from edgesnn.runtime.content import CONTENT_HASH, SOURCE_HASH, content_hash
@@ -180,7 +180,7 @@ def test_name_of_the_data_becomes_a_c_identifier(tmp_path, data, name):
 
 
 @pytest.mark.parametrize(("options", "pattern"), [
-    ({"learn": "everything"}, r"^learn: expected one of readout, or none, got 'everything'; choose one of them"),
+    ({"learn": "everything"}, r"^learn: expected one of means, readout, .*, all, or none, got 'everything'"),
     ({"window": 0}, r"^window: expected at least 1 time step, got 0; choose 1 or more"),
     ({"window": -3}, r"^window: expected at least 1 time step, got -3; choose 1 or more"),
     ({"name": "8people"}, r"^name: expected a C identifier other than main, esnn, got '8people'; use letters"),
@@ -260,7 +260,7 @@ def test_a_refused_learning_graph_leaves_no_half_written_folder(folder, tmp_path
 
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    monkeypatch.setattr(onnx_graphs, "learn_graph", refuse)
+    monkeypatch.setattr(learning, "learn_graph", refuse)
     with pytest.raises(ExportError, match="refused"):
         export.onnx(network("empf"), tmp_path, learn="readout", learning_rate=1e-2)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

@@ -50,7 +50,7 @@
 #define ESNN_OWN_REGISTER(pointer) ((void)(pointer))
 #endif
 
-typedef enum { ESNN_U8, ESNN_S8 } esnn_format;
+typedef enum { ESNN_U8, ESNN_S8, ESNN_S32 } esnn_format; /* a synapse takes no ESNN_S32 */
 
 /* A square convolution or pooling window over [channels, height, width]; the output is [O, out_height, out_width]. */
 typedef struct {
@@ -127,6 +127,46 @@ typedef struct {
  * updated in place. `scratch` holds K elements. */
 void esnn_learn_readout(int8_t *weight, int32_t *bias, const int32_t *trace, int32_t label, int32_t *count,
                         int32_t *scratch, const esnn_readout *r);
+
+/* Learning in every layer: docs/learning-layers.md. g, s32, is the gradient of the loss in a unit of the exporter's
+ * choice. */
+
+/* e [K] = softmax - onehot, Q15, of the logits of the trace; weight_shift, bias_shift and seed are not used. */
+void esnn_readout_error(const int8_t *weight, const int32_t *bias, const int32_t *trace, int32_t label, int32_t *e,
+                        const esnn_readout *r);
+/* back (C,) = W^T g, W (O,C), g (O,); the sum of all |w*g| of one input stays below 2^30. */
+void esnn_backward_linear(const int32_t *g, const int8_t *w, int32_t *back, uint32_t outputs, uint32_t inputs);
+void esnn_backward_binary_linear(const int32_t *g, const uint8_t *w, int32_t *back, uint32_t outputs, uint32_t inputs);
+/* Gradient of n spikes -> of their membranes, which may be the same buffer; v is the membrane after the step. */
+void esnn_empf_gradient(const int32_t *g, const int32_t *v, int32_t *to, uint32_t n, int32_t theta, uint32_t k);
+void esnn_lif_gradient(const int32_t *g, const int32_t *v, const uint8_t *s, int32_t *to, uint32_t n, int32_t theta,
+                       int32_t width, uint32_t shift);
+
+/* An input that is not 0, and the random number of its column. */
+typedef struct {
+    uint32_t random;
+    uint16_t index;
+    int16_t value;
+} esnn_active;
+
+/* The constants of descent on one matrix of weights; limit*max|x| + 2^shift <= 2^31. */
+typedef struct {
+    uint32_t inputs, outputs; /* inputs < 2^16 */
+    int32_t limit;            /* steps keep to it */
+    uint32_t shift, seed;
+} esnn_descent;
+
+/* w -= (step[o]*x[i] + r) >> shift, rounded at random, within +-127; `scratch` holds C elements. 1-bit weights are the
+ * signs of their latents. */
+void esnn_learn_linear(int8_t *weight, const void *x, esnn_format format, const int32_t *step, int32_t count,
+                       esnn_active *scratch, const esnn_descent *d);
+void esnn_learn_binary_linear(uint8_t *weight, int8_t *latent, const void *x, esnn_format format, const int32_t *step,
+                              int32_t count, esnn_active *scratch, const esnn_descent *d);
+/* The threshold [1] of a layer of n neurons. */
+void esnn_learn_threshold(int32_t *theta, const int32_t *g, uint32_t n, int32_t multiplier, int32_t count,
+                          uint32_t shift, uint32_t seed);
+/* The bias [K] of the readout; ends the learning step by counting it. */
+void esnn_learn_bias(int32_t *bias, const int32_t *e, uint32_t classes, int32_t *count, uint32_t shift, uint32_t seed);
 
 /* The constants of class means that learn: K classes, Q means a class, group g is of class g / Q. */
 typedef struct {

@@ -73,13 +73,18 @@ static int64_t descend(int64_t value, int64_t product, uint32_t shift, uint32_t 
     return esnn_clamp64(value - delta, low, high);
 }
 
+void esnn_readout_error(const int8_t *weight, const int32_t *bias, const int32_t *trace, int32_t label, int32_t *e,
+                        const esnn_readout *r) {
+    softmax_error(e, r->classes, logits(weight, bias, trace, e, r), label);
+}
+
 void esnn_learn_readout(int8_t *weight, int32_t *bias, const int32_t *trace, int32_t label, int32_t *count,
                         int32_t *scratch, const esnn_readout *r) {
     const uint32_t key = esnn_random_key(r->seed, (uint32_t)*count);
     const uint32_t weights = r->classes * r->inputs;
     int32_t *e = scratch;
 
-    softmax_error(e, r->classes, logits(weight, bias, trace, e, r), label);
+    esnn_readout_error(weight, bias, trace, label, e, r);
     for (uint32_t c = 0, n = 0; c < r->classes; c++) {
         for (uint32_t i = 0; i < r->inputs; i++, n++) {
             weight[n] =

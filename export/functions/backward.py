@@ -1,0 +1,68 @@
+"""Spatial backward in integers (SLTT eq. 12-13): the error at the readout, through weights and neurons of one step.
+
+Shapes: K classes, C inputs and O outputs of a layer, one stream. g is the gradient of the loss with respect to spikes
+or membranes, s32 in a unit of the exporter's choice. The equations are in docs/learning-layers.md.
+"""
+
+from __future__ import annotations
+
+from onnxscript import script
+
+from edgesnn.export.functions.domain import DOUBLE, INT32, TWO, edgesnn_domain, op
+from edgesnn.export.functions.learning import SoftmaxError
+from edgesnn.export.functions.rescale import Rescale
+from edgesnn.export.functions.synapse import UnpackSigns
+
+
+@script(edgesnn_domain, default_opset=op)
+def Retain(kept, value):
+    """kept' = value: what learning needs of a step is kept as a state; both u8, s8 or s32 [N, ...]."""
+    return op.Identity(value)
+
+
+@script(edgesnn_domain, default_opset=op)
+def ReadoutError(weight, bias, trace, M, label, shift: int):
+    """e = softmax(Rescale(weight trace) + bias) - onehot(label), Q15: the loss of the running mean of the spikes.
+
+    weight s8 [K, C], bias s32 [K], trace s32 [1, C], M s32 [K], label s32 [1] -> s32 [1, K].
+    """
+    a = op.MatMul(op.Cast(trace, to=DOUBLE), op.Cast(op.Transpose(weight, perm=[1, 0]), to=DOUBLE))
+    return op.Cast(SoftmaxError(Rescale(op.Cast(a, to=INT32), M, bias, shift=shift), label), to=INT32)
+
+
+@script(edgesnn_domain, default_opset=op)
+def BackwardLinear(g, w):
+    """g_s[i] = sum_o w[o, i]*g[o]; g s32 [1, O], w s8 [O, C] -> s32 [1, C], exact below 2^31."""
+    return op.Cast(op.MatMul(op.Cast(g, to=DOUBLE), op.Cast(w, to=DOUBLE)), to=INT32)
+
+
+@script(edgesnn_domain, default_opset=op)
+def BackwardBinaryLinear(g, w, fan_in: int):
+    """g_s[i] = sum_o (+-1)[o, i]*g[o]; g s32 [1, O], w packed u8 [O, ceil(fan_in / 8)] -> s32 [1, fan_in]."""
+    return BackwardLinear(g, UnpackSigns(w, fan_in=fan_in))
+
+
+@script(edgesnn_domain, default_opset=op)
+def EMPFGradient(g, v, theta, k: int):
+    """g where the spike was not clipped, else 0: the straight-through gradient of EM-PF.
+
+    A spike s = (m - theta + 2^(k-1)) >> k that was not clipped leaves v' = m - (s << k) with
+    -2^(k-1) <= v' - theta < 2^(k-1). g, v (v', the membrane after the step) s32 [1, C], theta s32 [1].
+    """
+    half = op.Pow(op.Constant(value=TWO), op.Constant(value_int=k)) / 2.0
+    distance = op.Cast(v, to=DOUBLE) - op.Cast(theta, to=DOUBLE)
+    inside = op.And(op.GreaterOrEqual(distance, -half), op.Less(distance, half))
+    return op.Cast(op.Cast(g, to=DOUBLE) * op.Cast(inside, to=DOUBLE), to=INT32)
+
+
+@script(edgesnn_domain, default_opset=op)
+def LIFGradient(g, v, s, theta, width: int, shift: int):
+    """(g*D + 2^(shift-1)) >> shift, D = max(0, width - |m - theta|), m = v' + theta*s: SLTT's triangle (eq. 6).
+
+    g, v (v', the membrane after the step) s32 [1, C], s u8 [1, C], theta s32 [1]; 2^shift >= width.
+    """
+    threshold = op.Cast(theta, to=DOUBLE)
+    distance = op.Abs(op.Cast(v, to=DOUBLE) + threshold * op.Cast(s, to=DOUBLE) - threshold)
+    slope = op.Clip(op.Cast(op.Constant(value_int=width), to=DOUBLE) - distance, 0.0)
+    unit = op.Pow(op.Constant(value=TWO), op.Constant(value_int=shift))
+    return op.Cast(op.Floor(op.Cast(g, to=DOUBLE) * slope / unit + 0.5), to=INT32)

@@ -1,0 +1,151 @@
+"""Backward and descent of hidden layers: every function against NumPy, on values at the ends of their ranges."""
+
+from __future__ import annotations
+
+import golden
+import golden_layers
+import numpy as np
+import pytest
+from functions import assert_function, run
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+FEW = settings(max_examples=12)
+SEEDS = st.integers(0, 2**32 - 1)
+SIZES = (st.integers(1, 9), st.integers(1, 19))
+
+
+def ends(rng, low, high, shape, dtype=np.int32):
+    """A third of the values at the ends of their range, a third zero."""
+    kind = rng.integers(0, 3, shape)
+    return np.choose(kind, [rng.choice([low, high], shape), np.zeros(shape, np.int64),
+                            rng.integers(low, high, shape, np.int64, endpoint=True)]).astype(dtype)  # fmt: skip
+
+
+def one(value):
+    return np.array([value], np.int32)
+
+
+@FEW
+@given(SEEDS, *SIZES)
+def test_backward(seed, outputs, inputs):
+    rng = np.random.default_rng(seed)
+    g = ends(rng, -(2**30) // (127 * outputs), 2**30 // (127 * outputs), (1, outputs))
+    w = ends(rng, -127, 127, (outputs, inputs), np.int8)
+    assert_function("BackwardLinear", {"g": g, "w": w}, [golden_layers.backward(g[0], w)[None]], ["int32"])
+    signs = np.where(w >= 0, 1, -1)
+    packed = golden.pack_signs(signs)
+    wanted = golden_layers.backward(g[0], signs)[None]
+    assert_function("BackwardBinaryLinear", {"g": g, "w": packed}, [wanted], ["int32"], fan_in=inputs)
+
+
+@FEW
+@given(SEEDS, st.integers(1, 30), st.integers(1, 12))
+def test_gradient_of_empf_passes_where_the_spike_was_not_clipped(seed, size, k):
+    rng = np.random.default_rng(seed)
+    g, theta = ends(rng, -(2**30), 2**30, (1, size)), int(rng.integers(0, 5000))
+    v = (theta + rng.integers(-(2**k), 2**k, (1, size), endpoint=True)).astype(np.int32)
+    wanted = golden_layers.empf_gradient(g[0], v[0], theta, k)[None]
+    assert_function("EMPFGradient", {"g": g, "v": v, "theta": one(theta)}, [wanted], ["int32"], k=k)
+
+
+def test_a_spike_is_clipped_exactly_where_its_residual_says_so():
+    """Every membrane around the range of a 2-bit spike: the residual tells whether the rounded level was in it."""
+    theta, k, bits = 100, 4, 2
+    m = np.arange(theta - 40, theta + 120)
+    level = (m - theta + 2 ** (k - 1)) >> k
+    v = m - (golden.grade(m, theta, k, bits) << k)
+    passed = golden_layers.empf_gradient(np.ones_like(m), v, theta, k)
+    assert np.array_equal(passed, (level >= 0) & (level < 2**bits))
+
+
+@FEW
+@given(SEEDS, st.integers(1, 30), st.integers(1, 20000))
+def test_gradient_of_lif_is_a_triangle(seed, size, width):
+    rng = np.random.default_rng(seed)
+    theta, shift = int(rng.integers(1, 9000)), max(1, int(np.ceil(np.log2(width))))
+    m = theta + rng.integers(-2 * width, 2 * width, (1, size), endpoint=True)
+    s = (m >= theta).astype(np.uint8)
+    inputs = {"g": ends(rng, -(2**30), 2**30, (1, size)), "v": (m - theta * golden.int64(s)).astype(np.int32), "s": s,
+              "theta": one(theta)}  # fmt: skip
+    wanted = golden_layers.lif_gradient(inputs["g"][0], inputs["v"][0], s[0], theta, width, shift)[None]
+    assert_function("LIFGradient", inputs, [wanted], ["int32"], width=width, shift=shift)
+
+
+def descent(rng, outputs, inputs):
+    dtype, low, high = [("uint8", 0, 1), ("uint8", 0, 255), ("int8", -128, 127), ("int32", 0, 2**15 - 1)][
+        rng.integers(4)
+    ]
+    x = ends(rng, low, high, (1, inputs), dtype)
+    step = ends(rng, -(2**30), 2**30, (1, outputs))
+    attributes = {
+        "limit": 2**30 // max(-low, high),
+        "shift": int(rng.integers(1, 31)),
+        "seed": int(rng.integers(2**32)),
+    }
+    return x, step, one(rng.choice([0, 1, 2**31 - 1])), attributes
+
+
+@FEW
+@given(SEEDS, *SIZES)
+def test_descent_of_weights(seed, outputs, inputs):
+    rng = np.random.default_rng(seed)
+    x, step, count, attributes = descent(rng, outputs, inputs)
+    w = ends(rng, -127, 127, (outputs, inputs), np.int8)
+    wanted = golden_layers.descend(w, x[0], step[0], int(count[0]), **attributes)
+    given_inputs = {"weight": w, "x": x, "step": step, "count": count}
+    assert_function("LearnLinear", given_inputs, [wanted], ["int8"], **attributes)
+    packed = golden.pack_signs(np.where(w >= 0, 1, -1))
+    given_inputs = {"weight": packed, "latent": w, "x": x, "step": step, "count": count}
+    expected = [golden.pack_signs(np.where(wanted >= 0, 1, -1)), wanted]
+    pads = [0, 0, 0, -inputs % 8]
+    assert_function("LearnBinaryLinear", given_inputs, expected, ["uint8", "int8"], pads=pads, **attributes)
+
+
+@pytest.mark.parametrize(("step", "x"), [(1000, 3), (-1000, 3), (77, 255), (-(2**20), 1)])
+def test_descent_is_unbiased(step, x):
+    """Over many learning steps the mean move is step*x / 2^shift, and moves of two weights are not correlated."""
+    shift, steps = 22, 4000
+    weight = np.zeros((2, 2), np.int8)
+    moves = np.array([
+        -golden_layers.descend(weight, np.full(2, x), np.full(2, step), count, limit=2**22, shift=shift, seed=5)
+        for count in range(steps)
+    ]).reshape(steps, 4)  # fmt: skip
+    exact = step * x / 2**shift
+    share = exact - np.floor(exact)
+    assert np.abs(moves.mean(axis=0) - exact).max() < 5 * np.sqrt(share * (1 - share) / steps)
+    covariance = np.cov(moves.T) - np.diag(moves.var(axis=0, ddof=1))
+    assert np.abs(covariance).max() < 5 * share * (1 - share) / np.sqrt(steps) + 1e-9
+
+
+@FEW
+@given(SEEDS, st.integers(1, 40), st.integers(1, 46))
+def test_thresholds_and_biases(seed, size, shift):
+    rng = np.random.default_rng(seed)
+    g, theta = ends(rng, -(2**30), 2**30, (1, size)), int(rng.choice([0, 2**23 - 1, rng.integers(0, 9000)]))
+    most = min(2**30 - 1, (2**52 - 2 ** (shift - 1)) // (size * 2**30))
+    m, count, draw = int(rng.integers(0, most, endpoint=True)), int(rng.integers(2**31)), int(rng.integers(2**32))
+    wanted = golden_layers.learn_threshold(theta, g[0], m, count, shift, draw)
+    inputs = {"theta": one(theta), "g": g, "M": one(m), "count": one(count)}
+    assert_function("LearnThreshold", inputs, [[wanted]], ["int32"], shift=shift, seed=draw)
+    e, bias = ends(rng, -(2**15), 2**15, (1, size)), ends(rng, *golden.SAT24, size)
+    bias_shift = 1 + shift % 32
+    inputs = {"bias": bias, "e": e, "count": one(count)}
+    moved, counted = golden_layers.learn_bias(bias, e[0], count, bias_shift, draw)
+    assert_function("LearnBias", inputs, [moved, [counted]], ["int32", "int32"], shift=bias_shift, seed=draw)
+
+
+def test_error_of_the_readout():
+    rng = np.random.default_rng(3)
+    inputs = {"weight": ends(rng, -127, 127, (4, 9), np.int8), "bias": ends(rng, -3000, 3000, 4),
+              "trace": ends(rng, 0, 2**15 - 1, (1, 9)), "M": ends(rng, 0, 2**20, 4), "label": one(2)}  # fmt: skip
+    wanted = golden_layers.readout_error(*(inputs[name] for name in ("weight", "bias")), inputs["trace"][0],
+                                         inputs["M"], 2, 30)  # fmt: skip
+    assert_function("ReadoutError", inputs, [wanted[None]], ["int32"], shift=30)
+
+
+def test_what_is_kept_is_the_value():
+    for _, [kept] in run(
+        "Retain", {"kept": np.zeros((1, 3), np.uint8), "value": np.array([[1, 2, 3]], np.uint8)}, ["uint8"]
+    ):
+        assert kept.tolist() == [[1, 2, 3]]

@@ -1,0 +1,116 @@
+"""The kernels of backward and descent against NumPy: random shapes, values at the ends of their ranges."""
+
+from __future__ import annotations
+
+import ctypes
+
+import golden
+import golden_layers
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+SIZES = (st.integers(0, 2**32 - 1), st.integers(1, 30), st.integers(1, 60))
+FORMATS = {"uint8": 0, "int8": 1, "int32": 2}
+
+
+class Descent(ctypes.Structure):
+    _fields_ = [
+        ("inputs", ctypes.c_uint32), ("outputs", ctypes.c_uint32), ("limit", ctypes.c_int32),
+        ("shift", ctypes.c_uint32), ("seed", ctypes.c_uint32),
+    ]  # fmt: skip
+
+
+def p(array):
+    assert array.flags.c_contiguous
+    return ctypes.c_void_p(array.ctypes.data)
+
+
+def ends(rng, low, high, shape, dtype=np.int32):
+    """A third of the values at the ends of their range, a third zero."""
+    kind = rng.integers(0, 3, shape)
+    return np.choose(kind, [rng.choice([low, high], shape), np.zeros(shape, np.int64),
+                            rng.integers(low, high, shape, np.int64, endpoint=True)]).astype(dtype)  # fmt: skip
+
+
+def signs(latent):
+    return golden.pack_signs(np.where(latent >= 0, 1, -1))
+
+
+@given(*SIZES)
+def test_backward(kernels, seed, outputs, inputs):
+    rng = np.random.default_rng(seed)
+    g = ends(rng, -(2**30) // (127 * outputs), 2**30 // (127 * outputs), outputs)
+    w, back = ends(rng, -127, 127, (outputs, inputs), np.int8), np.full(inputs, 77, np.int32)
+    kernels.esnn_backward_linear(p(g), p(w), p(back), outputs, inputs)
+    np.testing.assert_array_equal(back, golden_layers.backward(g, w))
+    kernels.esnn_backward_binary_linear(p(g), p(signs(w)), p(back), outputs, inputs)
+    np.testing.assert_array_equal(back, golden_layers.backward(g, np.where(w >= 0, 1, -1)))
+
+
+@given(*SIZES, st.integers(1, 15), st.booleans())
+def test_gradients_of_neurons(kernels, seed, width, size, k, in_place):
+    rng = np.random.default_rng(seed)
+    g, theta = ends(rng, -(2**30), 2**30, size), int(rng.integers(0, 9000))
+    v = (theta + rng.integers(-(2**k), 2**k, size, endpoint=True)).astype(np.int32)
+    to = g.copy() if in_place else np.empty(size, np.int32)
+    kernels.esnn_empf_gradient(p(to) if in_place else p(g), p(v), p(to), size, theta, k)
+    np.testing.assert_array_equal(to, golden_layers.empf_gradient(g, v, theta, k))
+    width, shift = width * 700, int(np.ceil(np.log2(width * 700)))
+    m = ends(rng, -(2**23), 2**23 - 1, size)
+    s = (m >= theta).astype(np.uint8)
+    v = (m - theta * golden.int64(s)).astype(np.int32)
+    to = g.copy() if in_place else to
+    kernels.esnn_lif_gradient(p(to) if in_place else p(g), p(v), p(s), p(to), size, theta, width, shift)
+    np.testing.assert_array_equal(to, golden_layers.lif_gradient(g, v, s, theta, width, shift))
+
+
+@given(*SIZES, st.sampled_from([("uint8", 0, 1), ("uint8", 0, 255), ("int8", -128, 127), ("int32", 0, 2**15 - 1)]))
+def test_descent(kernels, seed, outputs, inputs, kind):
+    """Several steps on the same weights: bits of 1-bit weights are patched, and stay the signs of their latents."""
+    rng = np.random.default_rng(seed)
+    dtype, low, high = kind
+    w = ends(rng, -127, 127, (outputs, inputs), np.int8)
+    latent, packed, expected = w.copy(), signs(w), w.copy()
+    d = Descent(inputs, outputs, 2**30 // max(-low, high), int(rng.integers(1, 31)), int(rng.integers(2**32)))
+    scratch = np.full(2 * inputs, 99, np.uint32)
+    for count in (0, 1, 2**31 - 1):
+        x, step = ends(rng, low, high, inputs, dtype), ends(rng, -(2**30), 2**30, outputs)
+        tail = (p(x), FORMATS[dtype], p(step), count, p(scratch), ctypes.byref(d))
+        kernels.esnn_learn_linear(p(w), *tail)
+        kernels.esnn_learn_binary_linear(p(packed), p(latent), *tail)
+        expected = golden_layers.descend(expected, x, step, count, limit=d.limit, shift=d.shift, seed=d.seed)
+        np.testing.assert_array_equal(w, expected)
+        np.testing.assert_array_equal(latent, expected)
+        np.testing.assert_array_equal(packed, signs(expected))
+
+
+@given(*SIZES, st.sampled_from([0, 7, 2**31 - 1]))
+def test_thresholds_and_biases(kernels, seed, shift, size, count):
+    rng = np.random.default_rng(seed)
+    g, theta = ends(rng, -(2**30), 2**30, size), np.array([rng.choice([0, 2**23 - 1, 900])], np.int32)
+    m = int(rng.integers(0, min(2**30 - 1, (2**52 - 2 ** (shift - 1)) // (size * 2**30)), endpoint=True))
+    wanted = golden_layers.learn_threshold(int(theta[0]), g, m, count, shift, seed)
+    kernels.esnn_learn_threshold(p(theta), p(g), size, m, count, shift, ctypes.c_uint32(seed))
+    assert int(theta[0]) == wanted
+    e, bias, counter = ends(rng, -(2**15), 2**15, size), ends(rng, *golden.SAT24, size), np.array([count], np.int32)
+    moved, counted = golden_layers.learn_bias(bias, e, count, shift, seed)
+    kernels.esnn_learn_bias(p(bias), p(e), size, p(counter), shift, ctypes.c_uint32(seed))
+    np.testing.assert_array_equal(bias, moved)
+    assert int(counter[0]) == counted
+
+
+@pytest.mark.parametrize("label", [0, 3])
+def test_error_of_the_readout(kernels, label):
+    rng = np.random.default_rng(label)
+    weight, trace = ends(rng, -127, 127, (4, 9), np.int8), ends(rng, 0, 2**15 - 1, 9)
+    bias, multiplier, e = ends(rng, -3000, 3000, 4), ends(rng, 0, 2**20, 4), np.empty(4, np.int32)
+
+    class Readout(ctypes.Structure):
+        _fields_ = [("multiplier", ctypes.c_void_p), *((name, ctypes.c_uint32) for name in (
+            "classes", "inputs", "shift", "weight_shift", "bias_shift", "seed"))]  # fmt: skip
+
+    constants = Readout(multiplier.ctypes.data, 4, 9, 30, 0, 0, 0)
+    kernels.esnn_readout_error(p(weight), p(bias), p(trace), label, p(e), ctypes.byref(constants))
+    np.testing.assert_array_equal(e, golden_layers.readout_error(weight, bias, trace, multiplier, label, 30))
