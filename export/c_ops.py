@@ -103,11 +103,9 @@ def _event_conv(node: Node, refs: Refs) -> list[str]:
 
 
 def _event_conv_scratch(node: Node) -> int:
-    """The rows of a window, and ESNN_EVENT_RECORD for each row of the kernel, in uint16."""
     width = node.inputs[0].shape[3]
     _, channels, rows, columns = node.attributes["kernel"]
-    record = width * channels + (width + 1) * -(-channels // 32)
-    return 2 * rows * (columns * channels + record)
+    return 2 * (rows * columns * channels + rows * width * (channels + 1))
 
 
 def _maxpool(node: Node, refs: Refs) -> list[str]:
@@ -116,11 +114,17 @@ def _maxpool(node: Node, refs: Refs) -> list[str]:
 
 
 def _binary_conv_scratch(node: Node) -> int:
-    """Four pixels of each block of 32 inputs and where these are, and rows of the padded input: ESNN_BAND_WIDTH."""
-    _, channels, *kernel = _kernel(node.inputs[1], node.attributes)
-    stride, blocks = node.attributes["strides"][1], -(-channels * kernel[0] * kernel[1] // 32)
-    width = (-(-node.outputs[0].shape[3] // 4) * 4 - 1) * stride + kernel[1]
-    return 256 * blocks + (channels * kernel[0] + 1) * width
+    """Four pixels of each block of 32 inputs and where these are, and rows of the padded input: ESNN_BAND_WIDTH.
+
+    Or tables and rearranged weights, from ESNN_TABLE_CONV_* on.
+    """
+    outputs, channels, *kernel = _kernel(node.inputs[1], node.attributes)
+    (_, _, rows, columns), strides = node.outputs[0].shape, node.attributes["strides"]
+    places, groups = kernel[0] * kernel[1], min(-(-channels // 8), 4)
+    width = (-(-columns // 4) * 4 - 1) * strides[1] + kernel[1]
+    band = 256 * -(-channels * places // 32) + (channels * kernel[0] + 1) * width
+    pays = channels >= 6 and rows * columns >= 16 and outputs * places >= 32 * strides[0] * strides[1]
+    return max(band, groups * (1024 + places * outputs)) if pays else band
 
 
 def _fan_in_scratch(node: Node) -> int:

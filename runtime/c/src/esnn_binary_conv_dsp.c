@@ -8,6 +8,7 @@
  */
 #include "esnn_dsp.h"
 #include "esnn_patch.h"
+#include "esnn_table.h"
 
 #if ESNN_DSP && !ESNN_MVE
 
@@ -207,6 +208,10 @@ static void rest_of_rows(const uint32_t *block, const uint8_t *w, uint32_t bytes
 void esnn_binary_conv2d(const void *x, esnn_format format, const uint8_t *w, int16_t *patch, int32_t *a,
                         const esnn_window *g) {
     /* W (O,ceil(C*kh*kw/8)) bits @ patch (C*kh*kw,) -> a (O,P) */
+    if (esnn_table_conv_pays(g)) {
+        esnn_table_conv2d(x, format, w, (uint32_t *)(void *)patch, a, g);
+        return;
+    }
     const uint32_t pixels = g->out_height * g->out_width, n = g->channels * g->kernel_height * g->kernel_width;
     const uint32_t row_bytes = (n + 7) / 8, count = (n + 31) / 32, rest = row_bytes % 4, stride = g->stride_width;
     uint32_t *blocks = (uint32_t *)(void *)patch, *offset = blocks + 32 * count;

@@ -15,8 +15,10 @@
 
 #if defined(__GNUC__)
 #define ESNN_NOINLINE __attribute__((noinline))
+#define ESNN_INLINE inline __attribute__((always_inline)) /* for a function of constants, a copy for each */
 #else
 #define ESNN_NOINLINE
+#define ESNN_INLINE inline
 #endif
 
 /* Before a short or hot loop. Left alone, compilers for small cores unroll it until the registers run out and spill;
@@ -70,6 +72,14 @@ typedef struct {
 #define ESNN_TABLE_OUTPUTS (ESNN_DSP ? 96u : ESNN_TABLE_LEAST)
 #define ESNN_TABLE_SCRATCH 1024u
 
+/* A binary-weight convolution uses tables where that pays: filling them by outputs times places of a window, a group of
+ * eight channels by how many there are, rearranging weights by pixels. They take a scratch of ESNN_TABLE_ENTRIES words
+ * and kh*kw*O bytes for each group, four at most; it is there from the smaller of these numbers on
+ * (export/c_ops.py). With DSP instructions the alternative is faster. */
+#define ESNN_TABLE_CONV_CHANNELS (ESNN_DSP ? 25u : 6u)
+#define ESNN_TABLE_CONV_USES (ESNN_DSP ? 288u : 32u) /* times the strides */
+#define ESNN_TABLE_CONV_PIXELS (ESNN_DSP ? 128u : 16u)
+
 /* Of a row of windows four at a time: how many columns of the padded input they reach over. */
 #define ESNN_BAND_WIDTH(out_width, stride, kernel_width)                                                               \
     (((out_width) + 3u) / 4u * 4u * (stride) - (stride) + (kernel_width))
@@ -79,7 +89,7 @@ typedef struct {
  *   esnn_binary_linear  the same, and at least ESNN_TABLE_SCRATCH from ESNN_TABLE_LEAST outputs on
  *   esnn_conv2d         2*ESNN_PATCH(fan-in)
  *   esnn_binary_conv2d  128 elements for each 32 inputs of the fan-in begun, and (C*kh + 1)*ESNN_BAND_WIDTH bytes: some
- *                       cores gather four pixels from rows of the padded input */
+ *                       cores gather four pixels from rows of the padded input; at least that of tables */
 void esnn_linear(const void *x, esnn_format format, const int8_t *w, int16_t *patch, int32_t *a, uint32_t inputs,
                  uint32_t outputs);
 void esnn_binary_linear(const void *x, esnn_format format, const uint8_t *w, int16_t *patch, int32_t *a,
@@ -88,12 +98,9 @@ void esnn_conv2d(const void *x, esnn_format format, const int8_t *w, int16_t *pa
 void esnn_binary_conv2d(const void *x, esnn_format format, const uint8_t *w, int16_t *patch, int32_t *a,
                         const esnn_window *g);
 
-/* Elements of the record of a row of input pixels, in an event-driven convolution. */
-#define ESNN_EVENT_RECORD(channels, width) ((width) * (channels) + ((width) + 1u) * (((channels) + 31u) / 32u))
-
 /* The same for int8 weights on binary spikes x (0 or 1), event-driven: work grows with the spikes that were fired. w is
- * stored for adding, as in esnn_event.h, with C inputs a row, or kh*kw*C in the order [kh, kw, C]; that is 2^15 at
- * most. x is 4-byte aligned, as is `scratch`: C elements; in a convolution kh*kw*C + kh*ESNN_EVENT_RECORD(C, W). */
+ * stored for adding, as in esnn_event.h, with C inputs a block, or kh*kw*C in the order [kh, kw, C]; that is 2^16 at
+ * most. x is 4-byte aligned. `scratch` holds C elements; in a convolution kh*kw*C + kh*W*(C + 1). */
 void esnn_event_linear(const uint8_t *x, const uint32_t *w, uint16_t *scratch, int32_t *a, uint32_t inputs,
                        uint32_t outputs);
 void esnn_event_conv2d(const uint8_t *x, const uint32_t *w, uint16_t *scratch, int32_t *a, const esnn_window *g);

@@ -40,6 +40,10 @@ void esnn_binary_conv2d(const void *x, esnn_format format, const uint8_t *w, int
     /* W (O,ceil(C*kh*kw/8)) bits @ patch (C*kh*kw,) -> a (O,P), two pixels at a time */
     const uint32_t pixels = g->out_height * g->out_width, n = fan_in(g);
     int16_t *second = patch + ESNN_PATCH(n);
+    if (esnn_table_conv_pays(g)) {
+        esnn_table_conv2d(x, format, w, (uint32_t *)(void *)patch, a, g);
+        return;
+    }
     for (uint32_t p = 0; p < pixels; p += 2) {
         esnn_patch_window(x, format, patch, g, p / g->out_width, p % g->out_width);
         if (p + 1 < pixels) {

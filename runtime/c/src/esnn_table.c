@@ -7,7 +7,7 @@
 
 #if !ESNN_MVE
 
-enum { ENTRIES = 256, TABLES = ESNN_TABLE_SCRATCH / ENTRIES, BASE = 2048 };
+enum { ENTRIES = ESNN_TABLE_ENTRIES, TABLES = ESNN_TABLE_SCRATCH / ENTRIES, BASE = ESNN_TABLE_BASE };
 
 /* The entries for x (8,), two a word: bit 0 of the index picks the half. Setting a bit adds twice its input. A byte of
  * x stands for (x ^ flip) - flip: flip is 0 for uint8_t and 0x80 for int8_t. */
@@ -19,37 +19,7 @@ static ESNN_NOINLINE void fill(uint32_t *to, const uint8_t *x, uint32_t flip) {
         sum += value;
         twice[i] = value * (2 * halves);
     }
-    uint32_t first[16];
-    first[0] = (BASE - sum) * halves + (((x[0] ^ flip) - flip) << 17);
-    for (uint32_t n = 1; n < 5; n++) {
-        const uint32_t half = 1u << (n - 1);
-        for (uint32_t i = 0; i < half; i++) {
-            first[half + i] = first[i] + twice[n];
-        }
-    }
-    for (uint32_t i = 0; i < 16; i++) {
-        to[i] = first[i];
-    }
-    const uint32_t d1 = twice[5], d2 = twice[6], d3 = d1 + d2;
-    const uint32_t d4 = twice[7], d5 = d4 + d1, d6 = d4 + d2, d7 = d4 + d3;
-    ESNN_ONE_TURN
-    for (const uint32_t *end = to + 16; to != end; to += 2) {
-        const uint32_t even = to[0], odd = to[1];
-        to[16] = even + d1;
-        to[17] = odd + d1;
-        to[32] = even + d2;
-        to[33] = odd + d2;
-        to[48] = even + d3;
-        to[49] = odd + d3;
-        to[64] = even + d4;
-        to[65] = odd + d4;
-        to[80] = even + d5;
-        to[81] = odd + d5;
-        to[96] = even + d6;
-        to[97] = odd + d6;
-        to[112] = even + d7;
-        to[113] = odd + d7;
-    }
+    esnn_table_spread(to, (BASE - sum) * halves + (((x[0] ^ flip) - flip) << 17), twice + 1);
 }
 
 /* a[o] += the entries of TABLES bytes of each row, two rows at a time. */

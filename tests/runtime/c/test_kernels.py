@@ -74,7 +74,7 @@ def test_binary_linear(kernels, seed, inputs, outputs, dtype):
 @st.composite
 def windows(draw, padded=True):
     """A window over an image, and ONNX pads (top, left, bottom, right) that leave at least one output pixel."""
-    dim = st.integers(1, 6)
+    dim = st.integers(1, 9)
     kernel, stride = (
         (draw(st.integers(1, 4)), draw(st.integers(1, 4))),
         (draw(st.integers(1, 3)), draw(st.integers(1, 3))),
@@ -83,24 +83,41 @@ def windows(draw, padded=True):
     height, width = draw(dim), draw(dim)
     rows, columns = height + pads[0] + pads[2] - kernel[0], width + pads[1] + pads[3] - kernel[1]
     assume(rows >= 0 and columns >= 0)
-    window = Window(draw(dim), height, width, draw(dim), rows // stride[0] + 1, columns // stride[1] + 1,
+    channels = st.integers(1, 6)
+    window = Window(draw(channels), height, width, draw(channels), rows // stride[0] + 1, columns // stride[1] + 1,
                     *kernel, *stride, pads[0], pads[1])  # fmt: skip
     return window, kernel, stride, pads
 
 
-@given(seeds, windows(), input_types, st.booleans())
-def test_conv2d(kernels, seed, geometry, dtype, binary):
+@given(seeds, windows(), input_types)
+def test_conv2d(kernels, seed, geometry, dtype):
     g, kernel, stride, pads = geometry
     rng = np.random.default_rng(seed)
     x = extreme(rng, dtype, (g.channels, g.height, g.width))
-    shape = (g.out_channels, g.channels, *kernel)
-    w = signs(rng, shape) if binary else extreme(rng, np.int8, shape)
+    w = extreme(rng, np.int8, (g.out_channels, g.channels, *kernel))
     a = np.empty((g.out_channels, g.out_height, g.out_width), np.int32)
-    call = kernels.esnn_binary_conv2d if binary else kernels.esnn_conv2d
-    stored = golden.pack_signs(w) if binary else w
+    scratch = np.full(2 * patch(w[0].size).size, 12345, np.int16)
+    kernels.esnn_conv2d(p(x), dtype is np.int8, p(w), p(scratch), p(a), ctypes.byref(g))
+    np.testing.assert_array_equal(a, golden.conv2d(x, w, stride, pads))
+
+
+def table_bytes(g, kernel):
+    """Of the tables and rearranged weights of a convolution."""
+    return min(-(-g.channels // 8), 4) * (1024 + kernel[0] * kernel[1] * g.out_channels)
+
+
+@given(seeds, windows(), input_types, st.one_of(st.integers(1, 5), st.integers(6, 90)), st.integers(1, 40))
+def test_binary_conv2d(kernels, seed, geometry, dtype, channels, outputs):
+    g, kernel, stride, pads = geometry
+    g.channels, g.out_channels = channels, outputs
+    rng = np.random.default_rng(seed)
+    x, w = extreme(rng, dtype, (channels, g.height, g.width)), signs(rng, (outputs, channels, *kernel))
+    a = np.empty((outputs, g.out_height, g.out_width), np.int32)
     width = (-(-g.out_width // 4) * 4 - 1) * stride[1] + kernel[1]
-    scratch = np.full(128 * -(-w[0].size // 32) + (g.channels * kernel[0] + 1) * width, 12345, np.int16)
-    call(p(x), dtype is np.int8, p(stored), p(scratch), p(a), ctypes.byref(g))
+    needed = 256 * -(-w[0].size // 32) + (channels * kernel[0] + 1) * width
+    scratch = np.full(-(-max(needed, table_bytes(g, kernel)) // 2), 12345, np.int16)
+    packed = golden.pack_signs(w)
+    kernels.esnn_binary_conv2d(p(x), dtype is np.int8, p(packed), p(scratch), p(a), ctypes.byref(g))
     np.testing.assert_array_equal(a, golden.conv2d(x, w, stride, pads))
 
 
@@ -128,8 +145,7 @@ def test_event_conv2d(kernels, seed, geometry, outputs, activity, many):
     x = spikes(rng, (g.channels, g.height, g.width), activity)
     w = extreme(rng, np.int8, (outputs, g.channels, *kernel))
     a = np.empty((outputs, g.out_height, g.out_width), np.int32)
-    record = g.width * g.channels + (g.width + 1) * -(-g.channels // 32)
-    scratch = np.full(w[0].size + kernel[0] * record, 12345, np.uint16)
+    scratch = np.full(w[0].size + kernel[0] * g.width * (g.channels + 1), 12345, np.uint16)
     rows = event_rows(w)
     kernels.esnn_event_conv2d(p(x), p(rows), p(scratch), p(a), ctypes.byref(g))
     np.testing.assert_array_equal(a, golden.conv2d(x, w, stride, pads))
