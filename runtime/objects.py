@@ -15,6 +15,8 @@ from typing import Any
 
 _ALLOCATED, _MERGED, _STRINGS = 0x2, 0x10, 0x20  # SHF_ALLOC, SHF_MERGE, SHF_STRINGS
 _R_ARM_ABS32 = 2  # its addend is the word in place
+#: Relocations of calls and jumps: R_ARM_THM_CALL, _THM_JUMP24, _THM_JUMP19; R_RISCV_BRANCH to _CALL_PLT.
+_CALLS = {"EM_ARM": frozenset({10, 30, 51}), "EM_RISCV": frozenset({16, 17, 18, 19})}
 _STACK_SIZES, _MERGED_GLOBALS = ".stack_sizes", "_MergedGlobals"
 
 
@@ -22,8 +24,8 @@ _STACK_SIZES, _MERGED_GLOBALS = ".stack_sizes", "_MergedGlobals"
 class Piece:
     """A function, a variable, or a whole section where nothing in it has a name.
 
-    `place` is text, rodata, data, bss or vectors. `refers` are pieces, `outside` names that the object does not define;
-    `frame_bytes` is what a function takes of the stack, None for what is no function.
+    `place` is text, rodata, data, bss or vectors. `refers` are pieces, `calls` those of them that are called by name;
+    `outside` are names that the object does not define; `frame_bytes` is what a function takes of the stack.
     """
 
     name: str
@@ -32,8 +34,9 @@ class Piece:
     alignment: int
     constants: tuple[bytes, ...] = ()  # of a section in which the linker keeps equal constants once
     refers: set[int] = field(default_factory=set)
+    calls: set[int] = field(default_factory=set)
     outside: set[str] = field(default_factory=set)
-    frame_bytes: int | None = None
+    frame_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -74,9 +77,12 @@ class _Reader:
         for index, section in enumerate(self._sections):
             if section["sh_flags"] & _ALLOCATED and section["sh_size"] and (place := _place(section)):
                 self._starts[index] = list(self._cut(index, section, place))
+        self._calls = _CALLS.get(elf["e_machine"], frozenset())
         for section in self._sections:
             if section["sh_type"] in ("SHT_REL", "SHT_RELA"):
                 self._relocate(section)
+        if elf["e_machine"] == "EM_ARM":
+            self._state_frames()
 
     def _cut(self, index: int, section: Any, place: str) -> Iterator[tuple[int, int]]:
         """Pieces of a section: one for each name, as sections of one name were joined; but what the compiler merged
@@ -111,6 +117,7 @@ class _Reader:
                     self.pieces[target].frame_bytes = _uleb128(data, offset + 4)
             for source in self._at(relocations["sh_info"], offset):
                 self.pieces[source].refers.update(targets)
+                self.pieces[source].calls.update(targets if entry["r_info_type"] in self._calls else ())
                 if symbol["st_shndx"] == "SHN_UNDEF" and symbol.name:
                     self.pieces[source].outside.add(symbol.name)
 
@@ -120,6 +127,33 @@ class _Reader:
         if symbol["st_info"]["type"] != "STT_SECTION":
             return self._at(symbol["st_shndx"], symbol["st_value"] & ~1 if _is_function(symbol) else symbol["st_value"])
         return self._at(symbol["st_shndx"], addend)
+
+    def _state_frames(self) -> None:
+        """Frames of functions for which the compiler states none, as they are written in assembly: what they push."""
+        for index, starts in self._starts.items():
+            data = self._sections[index].data()
+            for start, number in starts:
+                piece = self.pieces[number]
+                if piece.place == "text" and piece.frame_bytes == 0:
+                    piece.frame_bytes = pushed_bytes(data[start : start + piece.nbytes])
+
+
+def pushed_bytes(code: bytes) -> int:
+    """Bytes that all instructions of Thumb code push or take off the stack pointer (Armv7-M ARM, A7.7)."""
+    words = [int.from_bytes(code[at : at + 2], "little") for at in range(0, len(code) - 1, 2)]
+    total = at = 0
+    while at < len(words):
+        first, second = words[at], words[at + 1] if at + 1 < len(words) else 0
+        if first & 0xFE00 == 0xB400:  # PUSH
+            total += 4 * (first & 0x1FF).bit_count()
+        elif first & 0xFF80 == 0xB080:  # SUB SP, SP, #imm
+            total += 4 * (first & 0x7F)
+        elif first == 0xE92D:  # PUSH.W
+            total += 4 * second.bit_count()
+        elif first & 0xFFBF == 0xED2D:  # VPUSH
+            total += 4 * (second & 0xFF)
+        at += 2 if first >> 11 in (0b11101, 0b11110, 0b11111) else 1
+    return total
 
 
 def _is_function(symbol: Any) -> bool:

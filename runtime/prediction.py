@@ -123,8 +123,9 @@ class _Stack:
         return self._deepest(self._whole.numbers[name], ())
 
     def _deepest(self, number: int, path: tuple[int, ...]) -> int:
-        """Any text that a function names counts as called: that may add paths, and misses none but a function's call
-        of itself, for which no relocation is left; tests of the C show that there is none.
+        """A function whose address is taken may be called from anywhere below the one that takes it, so its stack
+        comes on top of the deepest call by name. That may add paths and misses none but a function's call of itself,
+        for which no relocation is left; tests of the C show that there is none.
         """
         piece = self._whole.pieces[number]
         if number in path:
@@ -132,12 +133,15 @@ class _Stack:
                 f"{self._model}: expected C without recursion, got {piece.name}, which calls itself; export again"
             )
         if number not in self._known:
-            called = {other for other in piece.refers if self._whole.pieces[other].place == "text"} - {number}
+            called = piece.calls - {number}
             if (through := self._whole.numbers.get(_INDIRECT.get(piece.name, ""))) is not None:
                 called.add(through)
-            below = [self._deepest(other, (*path, number)) for other in called]
+            taken = (
+                {other for other in piece.refers if self._whole.pieces[other].place == "text"} - piece.calls - {number}
+            )
+            below, above = ([self._deepest(other, (*path, number)) for other in some] for some in (called, taken))
             library = self._library_bytes if piece.outside & self._library else 0
-            self._known[number] = (piece.frame_bytes or 0) + max([library, *below])
+            self._known[number] = piece.frame_bytes + max([library, *below]) + max(above, default=0)
         return self._known[number]
 
 
@@ -175,11 +179,13 @@ def _library(made: Recipe, names: list[str], scratch: Path) -> _Library:
 def _measure(program: Path) -> _Library:
     from elftools.dwarf.callframe import FDE
     from elftools.elf.elffile import ELFFile
+    from elftools.elf.sections import SymbolTableSection
 
     with program.open("rb") as file:
         elf = ELFFile(file)
         flash_bytes = sum(s["p_filesz"] for s in elf.iter_segments() if s["p_type"] == "PT_LOAD")
-        symbols = [s for s in elf.get_section_by_name(".symtab").iter_symbols() if s["st_info"]["type"] == "STT_FUNC"]
+        tables = [section for section in elf.iter_sections() if isinstance(section, SymbolTableSection)]
+        symbols = [s for table in tables for s in table.iter_symbols() if s["st_info"]["type"] == "STT_FUNC"]
         own = max(s["st_size"] for s in symbols if s.name == _ENTRY)
         functions = {s["st_value"] & ~1 for s in symbols if s.name != _ENTRY}
         dwarf = elf.get_dwarf_info()

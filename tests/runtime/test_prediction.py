@@ -15,6 +15,7 @@ from edgesnn.export.c_package import c
 from edgesnn.runtime import Model
 from edgesnn.runtime.board import Harness
 from edgesnn.runtime.firmware import build
+from edgesnn.runtime.objects import pushed_bytes
 from edgesnn.runtime.prediction import predict
 from edgesnn.runtime.vectors import random_stream
 
@@ -68,6 +69,21 @@ def test_it_is_kept_by_content(package: Path, monkeypatch: pytest.MonkeyPatch) -
     first = predict(package, boards.load("mps2-an386"))
     monkeypatch.setattr("edgesnn.runtime.prediction._predict", None)
     assert predict(package, boards.load("mps2-an386")) == first
+
+
+@pytest.mark.parametrize(
+    ("code", "nbytes"),
+    [
+        ("f0b5 85b0", 20 + 20),  # push {r4-r7, lr}; sub sp, #20
+        ("2de9f04f 87b0", 36 + 28),  # push.w {r4-r11, lr}; sub sp, #28
+        ("2ded108b", 64),  # vpush {d8-d15}
+        ("08b4 2de9f000 2ded048b", 4 + 16 + 16),
+        ("7047 00bf", 0),  # bx lr; nop
+        ("4ff00000 b4b4", 16),  # mov.w r0, #0; push {r2, r4, r5, r7}
+    ],
+)
+def test_what_thumb_code_pushes(code: str, nbytes: int) -> None:
+    assert pushed_bytes(bytes.fromhex(code)) == nbytes
 
 
 def test_recursion_is_refused(package: Path) -> None:

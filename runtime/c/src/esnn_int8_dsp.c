@@ -25,7 +25,7 @@ static void pair(int16_t *patch, uint32_t words) {
 /* sum + the four products of a word of weights with even = x0 x2 and odd = x1 x3. */
 static inline int32_t dot_word(uint32_t w, uint32_t even, uint32_t odd, int32_t sum) {
     sum = __smlad(__sxtb16((int8x4_t)w), (int16x2_t)even, sum);
-    return __smlad(__sxtb16((int8x4_t)__ror(w, 8)), (int16x2_t)odd, sum);
+    return __smlad(__sxtb16((int8x4_t)(w >> 8 | w << 24)), (int16x2_t)odd, sum);
 }
 
 /* One row of W. */
