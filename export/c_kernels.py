@@ -24,9 +24,10 @@ Array = NDArray[Any]
 
 #: Outputs of a wide and of a narrow block of rows, and what is added to a weight to make it unsigned.
 WIDE, NARROW, WEIGHT_BIAS = 16, 4, 128
-#: Rows of a block that an index of 16 bits can tell apart.
-MOST_ROWS = 2**16
-_EVENT = {"Linear": "EventLinear", "Conv2d": "EventConv2d"}
+#: Rows that a signed index of 16 bits can tell apart.
+MOST_ROWS = 2**15
+#: Nodes with constant weights on binary spikes, and what they become.
+EVENT = {"Linear": "EventLinear", "Conv2d": "EventConv2d"}
 _ROWS = ".rows"
 
 
@@ -67,6 +68,20 @@ def event_rows(weights: Array) -> Array:
     return np.concatenate([block.ravel() for block in blocks]).view("<u4").astype(np.uint32)
 
 
+def helium_rows(rows: Array, outputs: int) -> Array:
+    """The words of `event_rows` as Helium adds them (runtime/c/src/esnn_event_mve.c): uint32 [n].
+
+    A row for each input with the bytes of all outputs beside each other; those of odd outputs are signed.
+    """
+    width = -(-outputs // NARROW) * NARROW
+    stored = rows.astype("<u4").view(np.uint8)
+    inputs, wide = stored.size // width, outputs // WIDE * WIDE
+    split = stored[: wide * inputs].reshape(-1, inputs, WIDE), stored[wide * inputs :].reshape(-1, inputs, NARROW)
+    by_input = np.concatenate([blocks.swapaxes(0, 1).reshape(inputs, -1) for blocks in split], axis=1)
+    by_input[:, 1::2] ^= WEIGHT_BIAS
+    return by_input.ravel().view("<u4").astype(np.uint32)
+
+
 def _operands(node: Node) -> list[Tensor]:
     """The tensors a node reads, the time index of a parameter per time step among them."""
     indices = [tensor.index for tensor in node.inputs if tensor.index is not None]
@@ -74,12 +89,12 @@ def _operands(node: Node) -> list[Tensor]:
 
 
 def _is_event(node: Node, intervals: Mapping[str, Interval]) -> bool:
-    if node.op not in _EVENT:
+    if node.op not in EVENT:
         return False
     x, weights = node.inputs
     low, high = intervals.get(x.place, (0, 255))
     binary = x.kind == "value" and x.dtype == "uint8" and low >= 0 and high <= 1
-    return binary and weights.kind == "constant" and weights.size <= weights.shape[0] * MOST_ROWS
+    return binary and weights.kind == "constant" and max(weights.size // weights.shape[0], weights.shape[0]) < MOST_ROWS
 
 
 def _event(node: Node, rows: Array) -> Node:
@@ -87,7 +102,7 @@ def _event(node: Node, rows: Array) -> Node:
     x, weights = node.inputs
     stored = Tensor("constant", weights.place + _ROWS, str(rows.dtype), rows.shape)
     attributes = node.attributes | {"fan_in": int(np.prod(weights.shape[1:])), "kernel": weights.shape}
-    return Node(_EVENT[node.op], node.name, (x, stored), node.outputs, attributes)
+    return Node(EVENT[node.op], node.name, (x, stored), node.outputs, attributes)
 
 
 def _lift(node: Node, intervals: Mapping[str, Interval]) -> int:

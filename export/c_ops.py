@@ -103,9 +103,11 @@ def _event_conv(node: Node, refs: Refs) -> list[str]:
 
 
 def _event_conv_scratch(node: Node) -> int:
+    """The rows of a window, and ESNN_EVENT_RECORD for each row of the kernel, in uint16."""
     width = node.inputs[0].shape[3]
     _, channels, rows, columns = node.attributes["kernel"]
-    return 2 * (rows * columns * channels + rows * width * (channels + 1))
+    record = width * channels + (width + 1) * -(-channels // 32)
+    return 2 * rows * (columns * channels + record)
 
 
 def _maxpool(node: Node, refs: Refs) -> list[str]:

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from random_models import RandomModel, Shape
 
-from edgesnn.export.c_kernels import WEIGHT_BIAS, event_rows
+from edgesnn.export import c_render as render
+from edgesnn.export.c_kernels import WEIGHT_BIAS, event_rows, helium_rows
 from edgesnn.export.c_plan import c_plan
 
 LIF_NET = {"neurons": ("LIF",), "hidden": (("Linear", 21), ("Linear", 9)), "learn": False}
@@ -34,6 +35,25 @@ def test_rows_hold_every_weight_where_the_kernel_looks(seed, outputs, channels, 
         row = int(np.ravel_multi_index((*position, c), (*kernel, channels)))
         width, block = (16, o // 16 * 16) if o < wide else (4, wide + (o - wide) // 4 * 4)
         assert int(stored[block * rows + row * width + o - block]) - WEIGHT_BIAS == weights[at]
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 40), st.integers(1, 9), st.sampled_from([(), (1, 1), (3, 2)]))
+def test_rows_for_helium_hold_the_outputs_beside_each_other(seed, outputs, channels, kernel):
+    weights = np.random.default_rng(seed).integers(-128, 128, (outputs, channels, *kernel)).astype(np.int8)
+    rows = event_rows(weights)
+    stored = helium_rows(rows, outputs).astype("<u4").view(np.uint8).reshape(weights[0].size, -1)
+    assert stored.size == 4 * rows.size
+    by_input = np.moveaxis(weights, 1, -1).reshape(outputs, -1).T
+    np.testing.assert_array_equal(stored[:, 0:outputs:2].astype(np.int16) - WEIGHT_BIAS, by_input[:, 0::2])
+    np.testing.assert_array_equal(stored[:, 1:outputs:2].view(np.int8), by_input[:, 1::2])
+
+
+def test_both_orders_of_rows_are_in_the_package(tmp_path):
+    text = render.constants(program(tmp_path, **LIF_NET))
+    helium, others = text.split("#if ESNN_MVE")[1].split("#endif")[0].split("#else")
+    name = "static const uint32_t fc1_weight_rows["
+    assert helium.count(name) == others.count(name) == 1
+    assert helium != others
 
 
 def test_binary_spikes_drive_events(tmp_path):

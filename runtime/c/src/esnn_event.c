@@ -6,8 +6,8 @@
 #include "esnn_event.h"
 
 #include "esnn_arith.h"
-#include "esnn_patch.h"
 
+#if !ESNN_MVE /* Helium has its own: esnn_event_mve.c */
 #define BYTES_0_2 0x00ff00ffu
 
 /* Four outputs from a word of sums. */
@@ -104,9 +104,8 @@ static void sum_list(const uint16_t *list, uint32_t n, const uint32_t *w, uint32
     }
 }
 
-#if !ESNN_MVE
 /* An input that did not fire is written as well; the next one takes its place. */
-uint32_t esnn_event_list_inputs(const uint8_t *x, uint32_t n, uint16_t *list) {
+static uint32_t list_inputs(const uint8_t *x, uint32_t n, uint16_t *list) {
     const uint8_t *from = x, *whole = x + n / 4 * 4;
     uint16_t *to = list;
     ESNN_ONE_TURN
@@ -131,15 +130,13 @@ uint32_t esnn_event_list_inputs(const uint8_t *x, uint32_t n, uint16_t *list) {
     }
     return (uint32_t)(to - list);
 }
-#endif
 
 void esnn_event_linear(const uint8_t *x, const uint32_t *w, uint16_t *scratch, int32_t *a, uint32_t inputs,
                        uint32_t outputs) {
-    sum_list(scratch, esnn_event_list_inputs(x, inputs, scratch), w, inputs, a, outputs, 1);
+    sum_list(scratch, list_inputs(x, inputs, scratch), w, inputs, a, outputs, 1);
 }
 
-/* The spikes of the input rows under the window: a record for each pixel, of how many channels fired and which ones,
- * [kernel_height, width, 1 + channels]; row y is in slot y % kernel_height. */
+/* The record of a row of pixels, [W, 1 + C]: for each pixel how many channels fired, and which ones. */
 
 static inline void fired(uint16_t *record, uint32_t channel) {
     record[++record[0]] = (uint16_t)channel;
@@ -170,20 +167,21 @@ static ESNN_NOINLINE void record_channel(const uint8_t *x, uint32_t width, uint1
     }
 }
 
-static void record_row(const uint8_t *x, uint16_t *to, const esnn_window *g) {
+static void esnn_event_record_row(const uint8_t *x, uint16_t *record, const esnn_window *g) {
     const uint32_t stride = 1 + g->channels, area = g->height * g->width;
     ESNN_ONE_TURN
     for (uint32_t column = 0; column < g->width; column++) {
-        to[column * stride] = 0;
+        record[column * stride] = 0;
     }
     ESNN_ONE_TURN
     for (uint32_t c = 0; c < g->channels; c++, x += area) {
-        record_channel(x, g->width, to, stride, c);
+        record_channel(x, g->width, record, stride, c);
     }
 }
 
-#if !ESNN_MVE
-uint16_t *esnn_event_list_rows(const uint16_t *record, uint32_t pixels, uint32_t row, uint32_t channels, uint16_t *to) {
+/* The rows of weights for the channels that fired at `pixels` pixels; `row` is that of channel 0 of the first. Returns
+ * where the list ends. */
+static uint16_t *list_rows(const uint16_t *record, uint32_t pixels, uint32_t row, uint32_t channels, uint16_t *to) {
     ESNN_ONE_TURN
     for (; pixels > 0; pixels--, row += channels, record += 1 + channels) {
         const uint16_t *channel = record;
@@ -194,32 +192,41 @@ uint16_t *esnn_event_list_rows(const uint16_t *record, uint32_t pixels, uint32_t
     }
     return to;
 }
+
+static void esnn_event_output_row(const esnn_event_band *band, const uint32_t *w, uint16_t *list, int32_t *a) {
+    const esnn_window *g = band->g;
+    const uint32_t kernel = g->kernel_width, channels = g->channels, record = ESNN_EVENT_RECORD(channels, g->width);
+    const uint32_t pixels = g->out_height * g->out_width, rows = g->kernel_height * kernel * channels;
+    const esnn_span above = band->kernel_rows;
+    for (uint32_t column = 0; column < g->out_width; column++, a++) {
+        const uint32_t left = column * g->stride_width;
+        const esnn_span beside = esnn_inside(left, kernel, g->padding_left, g->width);
+        const uint16_t *at = band->records + (left + beside.first - g->padding_left) * (1 + channels);
+        uint32_t slot = band->slot;
+        uint16_t *to = list;
+        for (uint32_t i = above.first; i < above.last; i++) {
+            to = list_rows(at + slot * record, beside.last - beside.first, (i * kernel + beside.first) * channels,
+                           channels, to);
+            slot = slot + 1 < g->kernel_height ? slot + 1 : 0;
+        }
+        sum_list(list, (uint32_t)(to - list), w, rows, a, g->out_channels, pixels);
+    }
+}
 #endif
 
+/* Row y of the input is recorded in slot y % kernel_height. */
 void esnn_event_conv2d(const uint8_t *x, const uint32_t *w, uint16_t *scratch, int32_t *a, const esnn_window *g) {
-    const uint32_t kernel = g->kernel_width, channels = g->channels, stride = 1 + channels;
-    const uint32_t pixels = g->out_height * g->out_width, rows = g->kernel_height * kernel * channels;
-    uint16_t *records = scratch + rows;
+    const uint32_t record = ESNN_EVENT_RECORD(g->channels, g->width);
+    uint16_t *records = scratch + g->kernel_height * g->kernel_width * g->channels;
     uint32_t next = 0; /* input row to record */
-    for (uint32_t row = 0; row < g->out_height; row++) {
+    for (uint32_t row = 0; row < g->out_height; row++, a += g->out_width) {
         const esnn_span above = esnn_inside(row * g->stride_height, g->kernel_height, g->padding_top, g->height);
         const uint32_t top = row * g->stride_height - g->padding_top; /* may wrap around; top + above.first does not */
+        const esnn_event_band band = {g, records, (top + above.first) % g->kernel_height, above};
         next = above.first < above.last && next < top + above.first ? top + above.first : next;
         for (; above.first < above.last && next < top + above.last; next++) {
-            record_row(x + next * g->width, records + next % g->kernel_height * g->width * stride, g);
+            esnn_event_record_row(x + next * g->width, records + next % g->kernel_height * record, g);
         }
-        for (uint32_t column = 0; column < g->out_width; column++, a++) {
-            const uint32_t left = column * g->stride_width;
-            const esnn_span beside = esnn_inside(left, kernel, g->padding_left, g->width);
-            const uint16_t *at = records + (left + beside.first - g->padding_left) * stride;
-            uint32_t slot = (top + above.first) % g->kernel_height;
-            uint16_t *to = scratch;
-            for (uint32_t i = above.first; i < above.last; i++) {
-                to = esnn_event_list_rows(at + slot * g->width * stride, beside.last - beside.first,
-                                          (i * kernel + beside.first) * channels, channels, to);
-                slot = slot + 1 < g->kernel_height ? slot + 1 : 0;
-            }
-            sum_list(scratch, (uint32_t)(to - scratch), w, rows, a, g->out_channels, pixels);
-        }
+        esnn_event_output_row(&band, w, scratch, a);
     }
 }

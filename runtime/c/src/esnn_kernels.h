@@ -98,9 +98,12 @@ void esnn_conv2d(const void *x, esnn_format format, const int8_t *w, int16_t *pa
 void esnn_binary_conv2d(const void *x, esnn_format format, const uint8_t *w, int16_t *patch, int32_t *a,
                         const esnn_window *g);
 
+/* Elements of the record of a row of input pixels, in an event-driven convolution. */
+#define ESNN_EVENT_RECORD(channels, width) ((width) * (channels) + ((width) + 1u) * (((channels) + 31u) / 32u))
+
 /* The same for int8 weights on binary spikes x (0 or 1), event-driven: work grows with the spikes that were fired. w is
- * stored for adding, as in esnn_event.h, with C inputs a block, or kh*kw*C in the order [kh, kw, C]; that is 2^16 at
- * most. x is 4-byte aligned. `scratch` holds C elements; in a convolution kh*kw*C + kh*W*(C + 1). */
+ * stored for adding, as in esnn_event.h, with C inputs a row, or kh*kw*C in the order [kh, kw, C]; that is 2^15 at
+ * most. x is 4-byte aligned, as is `scratch`: C elements; in a convolution kh*kw*C + kh*ESNN_EVENT_RECORD(C, W). */
 void esnn_event_linear(const uint8_t *x, const uint32_t *w, uint16_t *scratch, int32_t *a, uint32_t inputs,
                        uint32_t outputs);
 void esnn_event_conv2d(const uint8_t *x, const uint32_t *w, uint16_t *scratch, int32_t *a, const esnn_window *g);

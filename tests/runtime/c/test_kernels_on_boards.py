@@ -14,7 +14,7 @@ from emulated import EMULATED, need
 
 import edgesnn.runtime
 from edgesnn import boards
-from edgesnn.export.c_kernels import event_rows
+from edgesnn.export.c_kernels import event_rows, helium_rows
 from edgesnn.runtime.board import Harness
 from edgesnn.runtime.firmware import build
 
@@ -136,25 +136,53 @@ def spikes(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
     return (rng.random(shape) < rng.choice([0, 0.1, 0.5, 1])).astype(np.uint8)
 
 
-def test_event_linear(call: Call) -> None:
+@pytest.fixture
+def rows(request: pytest.FixtureRequest) -> Callable[[Array], Array]:
+    """How the board stores weights for adding."""
+    helium = "mve" in boards.load(request.node.callspec.params["call"]).toolchain.cpu
+    return lambda w: helium_rows(event_rows(w), len(w)) if helium else event_rows(w)
+
+
+def test_event_linear(call: Call, rows: Callable[[Array], Array]) -> None:
     rng = np.random.default_rng(10)
     sizes = [*range(1, 12), 31, 64, 127]
-    for inputs, outputs in [*((n, int(rng.integers(1, 40))) for n in sizes), (255, 4), (256, 20), (257, 17), (700, 7)]:
+    cases = [(n, int(rng.integers(1, 40))) for n in sizes]
+    cases += [(255, 4), (256, 20), (257, 17), (700, 7), (33, 128), (40, 48), (45, 81), (62, 95), (500, 9)]
+    for inputs, outputs in cases:
         x, w = spikes(rng, (inputs,)), extreme(rng, np.int8, (outputs, inputs))
-        got = call(EVENT_LINEAR, x, event_rows(w), (inputs, 1, 1, outputs, *[1] * 8))
+        got = call(EVENT_LINEAR, x, rows(w), (inputs, 1, 1, outputs, *[1] * 8))
         np.testing.assert_array_equal(got[:outputs], golden.linear(x, w), f"{inputs} -> {outputs}")
         assert not got[outputs:].any()
 
 
-def test_event_conv2d(call: Call) -> None:
+def test_sums_at_their_limits(call: Call, rows: Callable[[Array], Array]) -> None:
+    """256 rows and more of the least and of the greatest weight."""
+    for inputs, least, greatest in [(256, -128, 127), (300, 127, -128), (512, -128, -128), (513, 127, 127)]:
+        w = np.tile(np.array([least, greatest, greatest, least, greatest], np.int8)[:, None], (1, inputs))
+        x = np.ones(inputs, np.uint8)
+        got = call(EVENT_LINEAR, x, rows(w), (inputs, 1, 1, 5, *[1] * 8))
+        np.testing.assert_array_equal(got[:5], golden.linear(x, w))
+
+
+def test_event_conv2d(call: Call, rows: Callable[[Array], Array]) -> None:
     rng = np.random.default_rng(11)
     for turn in range(40):
         window, strides, pads = random_window(rng, outputs=int(rng.integers(1, 9)) if turn % 2 else 16)
         x, w = spikes(rng, window[:3]), extreme(rng, np.int8, (window[3], window[0], *window[6:8]))
-        got = call(EVENT_CONV2D, x, event_rows(w), window)
+        got = call(EVENT_CONV2D, x, rows(w), window)
         expected = golden.conv2d(x, w, strides, pads).ravel()
         np.testing.assert_array_equal(got[: expected.size], expected, f"{window} {pads}")
         assert not got[expected.size :].any()
+
+
+def test_event_conv2d_of_many_channels(call: Call, rows: Callable[[Array], Array]) -> None:
+    """More channels than a word has bits, more pixels than a vector has bytes, more rows than 16 bits can add up."""
+    rng = np.random.default_rng(12)
+    for channels, height, width, outputs in [(32, 3, 18, 9), (33, 3, 5, 17), (70, 4, 4, 5), (9, 2, 35, 13)]:
+        x, w = spikes(rng, (channels, height, width)), extreme(rng, np.int8, (outputs, channels, 3, 3))
+        got = call(EVENT_CONV2D, x, rows(w), (channels, height, width, outputs, height, width, 3, 3, 1, 1, 1, 1))
+        expected = golden.conv2d(x, w, (1, 1), (1, 1, 1, 1)).ravel()
+        np.testing.assert_array_equal(got[: expected.size], expected, f"{channels} {height} {width} {outputs}")
 
 
 def test_binary_conv2d_of_many_channels(call: Call) -> None:
