@@ -6,11 +6,11 @@ import golden
 import golden_layers
 import numpy as np
 import pytest
-from functions import assert_function, run
+from functions import assert_function
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-FEW = settings(max_examples=12)
+FEW = settings(max_examples=6)
 SEEDS = st.integers(0, 2**32 - 1)
 SIZES = (st.integers(1, 9), st.integers(1, 19))
 
@@ -145,7 +145,5 @@ def test_error_of_the_readout():
 
 
 def test_what_is_kept_is_the_value():
-    for _, [kept] in run(
-        "Retain", {"kept": np.zeros((1, 3), np.uint8), "value": np.array([[1, 2, 3]], np.uint8)}, ["uint8"]
-    ):
-        assert kept.tolist() == [[1, 2, 3]]
+    value = np.array([[1, 2, 255]], np.uint8)
+    assert_function("Retain", {"kept": np.zeros_like(value), "value": value}, [value], ["uint8"])

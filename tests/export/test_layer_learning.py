@@ -1,0 +1,269 @@
+"""Scopes that train hidden layers: the formula, the gradient of the float network, bit-exact C, and what is refused."""
+
+from __future__ import annotations
+
+import copy
+
+import golden
+import golden_layers
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx.reference import ReferenceEvaluator
+from quantized import network, sample
+
+from edgesnn import export
+from edgesnn.errors import ExportError
+from edgesnn.export.c_plan import c_plan
+from edgesnn.runtime import open as open_session
+from edgesnn.runtime.vectors import random_stream
+from edgesnn.runtime.verify import verify
+
+LEAK, RATE = 0.9, 3e-2
+CASES = {"empf": "all", "lif-8-bit": "all", "lif": "last:1", "empf-4-bit": "readout+thresholds"}
+
+
+@pytest.fixture(scope="module", params=CASES)
+def exported(request, tmp_path_factory):
+    """(case, folder) of 64-32-24-10 with its C."""
+    folder = tmp_path_factory.mktemp("layers")
+    model = export.onnx(network(request.param, LEAK), folder, learn=CASES[request.param], learning_rate=RATE, seed=9)
+    export.c(folder)
+    return request.param, model
+
+
+class Formula:
+    """`learn.onnx` once more: each node by its formula in NumPy."""
+
+    def __init__(self, model):
+        graph = model.graph("learn").graph
+        self.nodes = graph.node
+        self.constants = {init.name: onnx.numpy_helper.to_array(init) for init in graph.initializer}
+
+    def __call__(self, tensors, label):
+        values = self.constants | tensors | {"label": label}
+        for node in self.nodes:
+            attributes = {entry.name: onnx.helper.get_attribute_value(entry) for entry in node.attribute}
+            outputs = getattr(self, node.op_type)(*(values[name] for name in node.input), **attributes)
+            values |= dict(zip(node.output, outputs, strict=True))
+        return {name.removesuffix(".new"): value for name, value in values.items() if name.endswith(".new")}
+
+    def ReadoutError(self, weight, bias, trace, m, label, shift):
+        return [golden_layers.readout_error(weight, bias, trace[0], m, label, shift)]
+
+    def BackwardLinear(self, g, w):
+        return [golden_layers.backward(g, w)]
+
+    def BackwardBinaryLinear(self, g, w, fan_in):
+        return [golden_layers.backward(g, np.unpackbits(w, axis=1, bitorder="little")[:, :fan_in] * 2.0 - 1)]
+
+    def EMPFGradient(self, g, v, theta, k):
+        return [golden_layers.empf_gradient(g, v[0], int(theta[0]), k)]
+
+    def LIFGradient(self, g, v, s, theta, width, shift):
+        return [golden_layers.lif_gradient(g, v[0], s[0], int(theta[0]), width, shift)]
+
+    def Rescale(self, a, m, b, shift):
+        return [golden.rescale(a, m, b, shift)]
+
+    def LearnLinear(self, weight, x, step, count, **numbers):
+        return [golden_layers.descend(weight, x[0], step, int(count[0]), **numbers)]
+
+    def LearnBinaryLinear(self, _, latent, x, step, count, pads, **numbers):
+        moved = golden_layers.descend(latent, x[0], step, int(count[0]), **numbers)
+        assert pads[3] == -latent.shape[1] % 8
+        return [golden.pack_signs(np.where(moved >= 0, 1, -1)), moved]
+
+    def LearnThreshold(self, theta, g, m, count, shift, seed):
+        return [np.array([golden_layers.learn_threshold(int(theta[0]), g, int(m[0]), int(count[0]), shift, seed)])]
+
+    def LearnBias(self, bias, e, count, shift, seed):
+        moved, counted = golden_layers.learn_bias(bias, e, int(count[0]), shift, seed)
+        return [moved, np.array([counted])]
+
+
+def test_learning_follows_the_formula(exported):
+    _, model = exported
+    formula = Formula(model)
+    frames, labels = random_stream(model, 10, 5)
+    with open_session(model.path, backend="reference") as session:
+        for frame, label in zip(frames, abs(labels), strict=True):
+            session.step(frame)
+            before = session.tensors()
+            session.learn(int(label))
+            after = session.tensors()
+            wanted = formula(before, int(label))
+            for name, value in after.items():
+                assert np.array_equal(value, wanted.get(name, before[name])), name
+    learned = {name for name in wanted if not np.array_equal(after[name], model.factory[name])}
+    assert {"readout.weight", "learn.count"} <= learned
+    hidden = {name for name in wanted if not name.startswith(("readout", "learn"))}
+    assert hidden
+    assert learned & hidden
+
+
+def test_c_learns_the_same(exported):
+    assert all(check.equal for check in verify(exported[1].path, ["ort", "native"], steps=25))
+
+
+def test_values_at_their_limits_fit(exported):
+    """Random states, weights and thresholds at the ends of their ranges: C and ONNX still agree on every integer."""
+    _, model = exported
+    rng = np.random.default_rng(4)
+    factory = model.factory
+    trace = next(node for node in model.step.graph.node if node.op_type == "Trace")
+    limit = next(entry.i for entry in trace.attribute if entry.name == "limit")
+    with open_session(model.path, backend="reference") as reference, open_session(model.path, backend="native") as c:
+        for turn in range(6):
+            tensors = {name: extreme(rng, name, value, limit) for name, value in factory.items()}
+            for name in factory:
+                if name.endswith(".latent"):
+                    signs = np.where(tensors[name] >= 0, 1, -1)
+                    tensors[name.replace("latent", "weight")] = golden.pack_signs(signs)
+            for session in (reference, c):
+                session.restore(model.pack(tensors))
+                session.learn(turn)
+            assert reference.snapshot() == c.snapshot()
+
+
+def extreme(rng, name, value, limit):
+    ends = {"int8": (-127, 127), "uint8": (0, 255), "int32": golden.SAT24}[str(value.dtype)]
+    if name.endswith((".theta", ".trace", ".count")):
+        ends = (0, limit if name.endswith(".trace") else 2**23 - 1)
+    if name.endswith(".s.kept") and value.dtype == np.uint8:
+        ends = (0, 1)
+    return rng.choice(ends, value.shape).astype(value.dtype)
+
+
+def integer_steps(model, session, label):
+    """The mean move of each hidden weight at a session's state, in units of the tensor that moves: layer -> [O, C]."""
+    proto = onnx.ModelProto()
+    proto.CopyFrom(model.graph("learn"))
+    descents = [
+        n for n in proto.graph.node if n.op_type in ("LearnLinear", "LearnBinaryLinear") and "readout" not in n.name
+    ]
+    steps = {node.name.removesuffix(".descend"): (node.input[-3], node.input[-2], node) for node in descents}
+    proto.graph.output.extend(onnx.ValueInfoProto(name=step) for _, step, _ in steps.values())
+    evaluator = ReferenceEvaluator(proto)
+    tensors = session.tensors() | {"label": np.array([label], np.int32)}
+    feeds = {name: tensors[name] for name in evaluator.input_names}
+    values = dict(zip(evaluator.output_names, evaluator.run(None, feeds), strict=True)) | tensors
+    moves = {}
+    for layer, (x, step, node) in steps.items():
+        numbers = {entry.name: entry.i for entry in node.attribute}
+        q = np.clip(values[step][0].astype(float), -numbers["limit"], numbers["limit"])
+        moves[layer] = np.outer(q, values[x][0].astype(float)) / 2 ** numbers["shift"]
+    return moves
+
+
+@pytest.mark.parametrize(("case", "bound"), [("empf", 0.97), ("lif-8-bit", 0.97)])
+def test_the_step_points_where_the_gradient_of_the_float_network_does(tmp_path, case, bound):
+    """SLTT by autograd on the fake-quantized network, brought to the same state by the same frames.
+
+    The loss is the cross-entropy of the running mean of spikes, whose gradient goes through the present spikes.
+    """
+    qnet = copy.deepcopy(network(case, LEAK))
+    model = export.onnx(qnet, tmp_path, learn="all", learning_rate=RATE, window=3)
+    x, integers = sample(model, 6)
+    cosines = []
+    for number in range(6):
+        label = (3 * number + 1) % 10
+        with open_session(tmp_path, backend="reference") as session:
+            for frame in integers[:3, number]:
+                session.step(frame)
+            moves = integer_steps(model, session, label)
+            trace = torch.tensor(session.tensors()["readout.trace"][0], dtype=torch.float32)
+        gradients = float_gradients(qnet, x[:3, number : number + 1], trace, label)
+        for layer, move in moves.items():
+            scale = qnet.layers[layer].quant_weight().scale.detach().numpy().reshape(-1, 1)
+            real = move * (1 / 127 if f"{layer}.latent" in model.factory else scale)
+            length, gradient = np.linalg.norm(real), gradients[layer]
+            cosines.append((real * gradient).sum() / length / np.linalg.norm(gradient))
+            assert length == pytest.approx(RATE * np.linalg.norm(gradient), rel=0.15)
+    assert len(cosines) == 12
+    assert min(cosines) > bound
+
+
+def float_gradients(qnet, frames, trace, label):
+    """dL/dW of every hidden layer at the last of these frames, older states detached."""
+    qnet.zero_grad()
+    spikes = []
+    handle = qnet.readout.register_forward_pre_hook(lambda _, inputs: spikes.append(inputs[0]))
+    state = {}
+    with torch.no_grad():
+        for t in range(len(frames) - 1):
+            _, state = qnet.step(frames[t], state, t)
+    qnet.step(frames[-1], state, len(frames) - 1)
+    handle.remove()
+    present = torch.as_tensor(spikes[-1])
+    weight, bias = qnet.readout.quant_weight(), qnet.readout.bias
+    mean = trace * getattr(qnet.layers["neuron2"], "scale", 1.0) / 2**10
+    logits = (mean + present - present.detach()) @ weight.value.detach().T + (0 if bias is None else bias.detach())
+    torch.nn.functional.cross_entropy(logits, torch.tensor([label])).backward()
+    return {name: layer.weight.grad.numpy() for name, layer in qnet.layers.items() if name.startswith("linear")}
+
+
+@pytest.mark.parametrize("case", ["empf", "lif-8-bit"])
+def test_learning_helps(tmp_path, case):
+    """A class that is shown again and again wins, by hidden layers alone: the readout is put back after every step."""
+    model = export.onnx(network(case, LEAK), tmp_path, learn="all", learning_rate=RATE)
+    frames, _ = random_stream(model, 4, 1)
+    readout = {name: value for name, value in model.factory.items() if name in ("readout.weight", "readout.bias")}
+    with open_session(tmp_path, backend="ort") as session:
+
+        def logits():
+            session.reset()
+            return np.array([session.step(frame) for frame in frames])[-1].astype(float)
+
+        def loss(y, label):
+            return np.log(np.exp((y - y.max()) / 2**10).sum()) - (y[label] - y.max()) / 2**10
+
+        worst = int(np.argmin(logits()))
+        before = loss(logits(), worst)
+        for _ in range(30):
+            logits()
+            session.learn(worst)
+            session.restore(model.pack(session.tensors() | readout))
+        assert loss(logits(), worst) < before - 0.5
+        assert not np.array_equal(session.tensors()["linear1.weight"], model.factory["linear1.weight"])
+
+
+def test_latents_have_the_signs_that_are_deployed(exported):
+    case, model = exported
+    latents = [name for name in model.factory if name.endswith(".latent")]
+    assert len(latents) == {"empf": 1, "lif-8-bit": 0, "lif": 1, "empf-4-bit": 0}[case]
+    for name in latents:
+        signs = np.where(model.factory[name] >= 0, 1, -1)
+        assert np.array_equal(golden.pack_signs(signs), model.factory[name.replace("latent", "weight")])
+        assert len(np.unique(model.factory[name])) > 5
+
+
+def test_what_learning_costs_is_known(exported):
+    """Weights that learn and what the step keeps are in RAM, and counted."""
+    case, model = exported
+    kinds = {tensor.name: tensor.kind for tensor in model.tensors}
+    kept = {name for name in kinds if name.endswith(".kept")}
+    assert kept == {
+        "empf": {"x.kept", "neuron1.s.kept"}, "lif-8-bit": {"x.kept", "neuron1.s.kept", "neuron2.s.kept"},
+        "lif": {"neuron1.s.kept", "neuron2.s.kept"}, "empf-4-bit": set(),
+    }[case]  # fmt: skip
+    assert {kinds[name] for name in kept} <= {"state"}
+    program = c_plan(model.path)
+    assert program.arena_bytes >= model.snapshot_bytes > sum(value.nbytes for value in model.factory.values()) - 40
+
+
+@pytest.mark.parametrize(
+    ("case", "scope", "words"),
+    [
+        ("conv-empf", "all", r"^conv1: expected linear layers to learn, got a convolution; learn fewer layers"),
+        ("empf-per-step", "last:1", r"^neuron2: expected neurons with a membrane and one threshold"),
+        ("empf-parallel", "readout+thresholds", r"^neuron1: expected neurons with a membrane and one threshold"),
+        ("empf", "last:3", r"^learn: expected last:1 to last:2"),
+    ],
+)
+def test_networks_that_cannot_learn_so(tmp_path, case, scope, words):
+    with pytest.raises(ExportError, match=words) as error:
+        export.onnx(network(case), tmp_path / "m", learn=scope)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "m").exists()
