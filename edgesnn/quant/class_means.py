@@ -92,27 +92,34 @@ def clusters(rows: Float, metric: Float, count: int) -> Float:
 
 def traces(net: Network, data: Dataset, split: str) -> Iterator[tuple[Float, int]]:
     """The traces [S, C] of each recording of a split, from a reset on, and its class; of an image, the last step's."""
+    for x, y in data.evaluation_batches(split):
+        batch, labels = _batch_traces(net, x, data.steps), y.numpy()
+        for n in range(labels.shape[1]):
+            known = labels[:, n] >= 0
+            if known.any():
+                yield batch[known, n], int(labels[known, n][-1])
+
+
+def _batch_traces(net: Network, x: Tensor, steps: int) -> Float:
+    """Traces [S, N, C] of a batch [S, N, ...] from the zero state; without a leak, means over `steps`."""
     leak = net.readout.leak
     found: list[Tensor] = []
 
     def keep(_: nn.Module, args: tuple[Tensor]) -> None:
         spikes = args[0]
-        now = (1 - leak) * spikes if leak < 1 else spikes / data.steps
+        now = (1 - leak) * spikes if leak < 1 else spikes / steps
         found.append(now if not found else leak * found[-1] + now)
 
     hook = net.readout.register_forward_pre_hook(keep)
     training = net.training
     net.eval()
-    with torch.no_grad():
-        for x, y in data.evaluation_batches(split):
-            found.clear()
-            state: State = {}
+    state: State = {}
+    try:
+        with torch.no_grad():
             for t in range(len(x)):
                 _, state = net.step(x[t], state, t)
-            batch, labels = torch.stack(found).double().numpy(), y.numpy()
-            for n in range(labels.shape[1]):
-                known = labels[:, n] >= 0
-                if known.any():
-                    yield batch[known, n], int(labels[known, n][-1])
-    net.train(training)
-    hook.remove()
+    finally:
+        net.train(training)
+        hook.remove()
+    result: Float = torch.stack(found).double().numpy()
+    return result

@@ -83,7 +83,7 @@ def test_metadata_of_an_export(folder):
     assert (model.input.shape, model.input.dtype, model.input.scale) == ((5,), "int8", 0.05)
     assert model.frame is None
     assert model.learn is not None
-    assert (model.learn.scope, model.learn.seed) == ("readout", SEED)
+    assert (model.learn.scope, model.learn.numbers["seed"]) == ("readout", SEED)
     assert model.model_id == int(model.source_hash[:16], 16)
     assert {read(folder, name).graph.name for name in GRAPHS} == set(GRAPHS)
 
@@ -303,7 +303,7 @@ MALFORMED = [
     ("input", '{"shape": [5], "dtype": "int8", "scale": "x", "mean": [0], "std": [1]}'),
     ("input", '{"shape": [5], "dtype": "int9", "scale": 1, "mean": [0], "std": [1]}'),
     ("frame", '{"length": 3}'),
-    ("learn", '{"scope": "readout", "rate": 3}'),
+    ("learn", '{"scope": "readout", "rate": "fast"}'),
     ("tensors", '[{"name": "t"}]'),
     ("tensors", '[{"name": "t", "kind": "state", "dtype": "int33", "shape": [1]}]'),
 ]
