@@ -39,7 +39,7 @@ class ActivitySession(OrtSession):
         outputs = super()._run(graph, feeds)
         values = feeds | outputs
         for name in self._names:
-            self._active[name] += np.count_nonzero(values[name])
+            self._active[name] += int(np.count_nonzero(values[name]))
             self._seen[name] += values[name].size
         self.frames.append(feeds["x"][0])
         return outputs

@@ -47,9 +47,11 @@ def collect(directory: str | Path, board: str | None = None, work: bool = False,
 
     Raises:
         ModelError: the folder is not a valid export.
-        ConfigError: work is asked for, and there is no board or no C package.
+        ConfigError: work is asked for, and there is no board or no C package; or a source without work.
         BoardError, BackendError: the board is unknown, or cannot run here.
     """
+    if source is not None and not work:
+        raise ConfigError(f"--source: expected it with --profile, got {source!r} alone; add --profile")
     model = Model.load(directory)
     planned = program(model)
     packaged = written_files(model.path / "c") is not None

@@ -129,3 +129,8 @@ def test_work_needs_a_board_and_a_package(folder, board, said):
     with pytest.raises(ConfigError, match=said) as caught:
         collect(folder, board, work=True)
     assert "\n" not in str(caught.value)
+
+
+def test_a_source_without_work_is_refused(folder):
+    with pytest.raises(ConfigError, match="expected it with --profile"):
+        collect(folder, source="rows.csv")
