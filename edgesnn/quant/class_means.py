@@ -53,8 +53,8 @@ def class_means(net: Network, data: Dataset) -> ClassMeans:
 
     A recording counts once, as the mean of its traces. The metric is the inverse of the scatter within recordings plus
     shares of the scatter between the recordings of a class and of the identity: linear discriminant analysis, with
-    people as the unit that varies. The two means of a class are found by Lloyd's algorithm in this metric. Where no trace
-    varies, the metric is zero.
+    people as the unit that varies. The two means of a class are found by Lloyd's algorithm in this metric. Where no
+    trace varies, the metric is zero.
     """
     recordings: list[list[Float]] = [[] for _ in data.classes]
     within, count = np.zeros((net.readout.in_features,) * 2), 0
@@ -66,7 +66,7 @@ def class_means(net: Network, data: Dataset) -> ClassMeans:
     between = np.mean([np.cov(rows.T, bias=True) for rows in stacked], axis=0)
     scatter = within / count + BETWEEN * between
     scatter += RIDGE * np.trace(scatter) / len(scatter) * np.eye(len(scatter))
-    if not np.trace(scatter):  # nothing varies, such as in a network that is silent: there is nothing to tell classes by
+    if not np.trace(scatter):  # nothing varies, as in a silent network: there is nothing to tell classes by
         return ClassMeans(np.concatenate([np.repeat(rows[:1], MEANS, axis=0) for rows in stacked]), scatter)
     metric = np.linalg.inv(scatter)
     return ClassMeans(np.concatenate([clusters(rows, metric, MEANS) for rows in stacked]), metric)
