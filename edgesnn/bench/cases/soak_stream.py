@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from edgesnn.bench.process import resident_bytes
 from edgesnn.bench.registry import Measured, benchmark
 from edgesnn.runtime import state
 from edgesnn.runtime.model import Array, Model
@@ -134,7 +134,7 @@ def _soak(model: Model, plan: Plan, path: Path) -> Counter[str]:
     resident = 0
     for number in range(batches):
         if number == batches // 10:
-            resident = _resident_bytes()
+            resident = resident_bytes()
         events = stream.batch(number, plan.batch)
         if number in recorded:
             windows.record(session, events)
@@ -151,16 +151,10 @@ def _soak(model: Model, plan: Plan, path: Path) -> Counter[str]:
             session.load(path)
             count["differences"] += session.snapshot() != saved
             count["restarts"] += 1
-    count["rss_growth_bytes"] = max(0, _resident_bytes() - resident)
+    count["rss_growth_bytes"] = max(0, resident_bytes() - resident)
     count["differences"] += windows.differences(ReferenceSession(model))
     count["windows"] = windows.count
     return count
-
-
-def _resident_bytes() -> int:
-    """Memory of this process that is in RAM (Linux)."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 _KILL_BATCH = 100

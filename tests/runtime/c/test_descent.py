@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 SIZES = (st.integers(0, 2**32 - 1), st.integers(1, 30), st.integers(1, 60))
+STEPS = ((-(2**30), 2**30), (-3, 3))
 FORMATS = {"uint8": 0, "int8": 1, "int32": 2}
 
 
@@ -58,7 +59,8 @@ def test_gradients_of_neurons(kernels, seed, width, size, k, in_place):
     kernels.esnn_empf_gradient(p(to) if in_place else p(g), p(v), p(to), size, theta, k)
     np.testing.assert_array_equal(to, golden_layers.empf_gradient(g, v, theta, k))
     width, shift = width * 700, int(np.ceil(np.log2(width * 700)))
-    m = ends(rng, -(2**23), 2**23 - 1, size)
+    edges = np.array([-width, 1 - width, -1, 0, 1, width - 1, width, -(2**22), 2**22])
+    m = theta + np.where(rng.random(size) < 0.5, rng.choice(edges, size), rng.integers(-2 * width, 2 * width, size))
     s = (m >= theta).astype(np.uint8)
     v = (m - theta * golden.int64(s)).astype(np.int32)
     to = g.copy() if in_place else to
@@ -73,10 +75,11 @@ def test_descent(kernels, seed, outputs, inputs, kind):
     dtype, low, high = kind
     w = ends(rng, -127, 127, (outputs, inputs), np.int8)
     latent, packed, expected = w.copy(), signs(w), w.copy()
-    d = Descent(inputs, outputs, 2**30 // max(-low, high), int(rng.integers(1, 31)), int(rng.integers(2**32)))
+    shift = int(rng.choice([1, 2, 24, 30, rng.integers(1, 31)]))
+    d = Descent(inputs, outputs, 2**30 // max(-low, high), shift, int(rng.integers(2**32)))
     scratch = np.full(2 * inputs, 99, np.uint32)
     for count in (0, 1, 2**31 - 1):
-        x, step = ends(rng, low, high, inputs, dtype), ends(rng, -(2**30), 2**30, outputs)
+        x, step = ends(rng, low, high, inputs, dtype), ends(rng, *STEPS[rng.integers(2)], outputs)
         tail = (p(x), FORMATS[dtype], p(step), count, p(scratch), ctypes.byref(d))
         kernels.esnn_learn_linear(p(w), *tail)
         kernels.esnn_learn_binary_linear(p(packed), p(latent), *tail)
