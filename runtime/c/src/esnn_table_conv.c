@@ -32,7 +32,6 @@ typedef struct {
     const uint8_t *w;  /* [kh, kw, O, groups] */
     uint32_t *tables;  /* [groups, ENTRIES] */
     uint32_t groups;
-    void (*add)(const uint32_t *tables, const uint8_t *w, int32_t *a, const target *to);
     int32_t *a;
     uint32_t apart, out_apart; /* columns from a pixel to the other, and of the output from what one adds to */
 } job;
@@ -142,7 +141,14 @@ static ESNN_NOINLINE void add_rows(const job *k, uint32_t y, const uint8_t *w, c
     ESNN_ONE_TURN
     for (; i < g->kernel_height; i += g->stride_height, row--) {
         if (row < g->out_height) {
-            k->add(k->tables, w + i * step, a + row * g->out_width, to);
+            int32_t *at = a + row * g->out_width;
+            if (k->groups == GROUPS) {
+                add4(k->tables, w + i * step, at, to);
+            } else if (k->groups == 2) {
+                add2(k->tables, w + i * step, at, to);
+            } else {
+                add1(k->tables, w + i * step, at, to);
+            }
         }
     }
 }
@@ -215,7 +221,6 @@ void esnn_table_conv2d(const uint8_t *x, esnn_format format, const uint8_t *w, u
         k.groups = left >= GROUPS ? GROUPS : left >= 2 ? 2 : 1;
         k.x = x + done * GROUP * k.area;
         k.channels = g->channels - done * GROUP;
-        k.add = k.groups == 1 ? add1 : k.groups == 2 ? add2 : add4;
         rearrange(w, g, done * GROUP, k.groups, rearranged);
         scatter(&k);
     }
