@@ -104,7 +104,7 @@ def _print_work(work: Work) -> None:
 
 
 def _short(value: str | float | None) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else _cell(value)
+    return f"{value:.3g}" if isinstance(value, float) and value < 1000 else _cell(value)
 
 
 def _cell(value: str | float | None) -> str:
