@@ -1,6 +1,7 @@
 /* Pooling and rescaling: what stands between a synapse and a neuron. */
+#define ESNN_NAMED_PORTABLE
 #include "esnn_arith.h"
-#include "esnn_kernels.h"
+#include "esnn_x86.h"
 
 void esnn_maxpool2d(const uint8_t *x, uint8_t *y, const esnn_window *g) {
     /* x (C,H,W) -> y (C,H',W') */

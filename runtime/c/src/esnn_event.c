@@ -18,7 +18,7 @@ static inline void put(int32_t *a, uint32_t stride, uint32_t even, uint32_t odd,
     a[3 * stride] = bias + (int32_t)(odd >> 16);
 }
 
-#if !ESNN_DSP
+#if !ESNN_DSP && !ESNN_NEON && !ESNN_X86
 /* Words are added to `odd` shifted by a byte, with byte 2 between bytes 1 and 3: a shift is part of an addition on Arm,
  * a mask is not. What byte 2 adds up to is known from `even` and taken off at the end. */
 static inline uint32_t odd_sums(uint32_t odd, uint32_t even) {

@@ -33,6 +33,8 @@
  * portable one. ESNN_PORTABLE asks for the portable one.
  *   ESNN_DSP  Cortex-M with the DSP extension (M4, M7, M33, M55): esnn_*_dsp.c
  *   ESNN_MVE  the same with Helium (M55): esnn_*_mve.c, where there is one, in place of esnn_*_dsp.c
+ *   ESNN_NEON AArch64: esnn_*_neon.c
+ *   ESNN_X86  x86-64: esnn_*_avx2.c, esnn_*_avx512.c and the portable one, of which esnn_x86.c chooses at run time
  */
 #if defined(__ARM_FEATURE_DSP) && defined(__ARM_ARCH_PROFILE) && __ARM_ARCH_PROFILE == 'M' && !defined(ESNN_PORTABLE)
 #define ESNN_DSP 1
@@ -43,6 +45,17 @@
 #define ESNN_MVE 1
 #else
 #define ESNN_MVE 0
+#endif
+
+#if defined(__aarch64__) && defined(__ARM_NEON) && !defined(ESNN_PORTABLE)
+#define ESNN_NEON 1
+#else
+#define ESNN_NEON 0
+#endif
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(ESNN_PORTABLE)
+#define ESNN_X86 1
+#else
+#define ESNN_X86 0
 #endif
 
 /* Keeps a compiler from computing a pointer from another one at each use, where it should have a register. */

@@ -1,6 +1,7 @@
 /* Neurons, the leaky readout and the trace of its input: all elementwise. */
+#define ESNN_NAMED_PORTABLE
 #include "esnn_arith.h"
-#include "esnn_kernels.h"
+#include "esnn_x86.h"
 
 /* s = clamp((m - theta + 2^(k-1)) >> k, 0, 2^bits - 1), 1 <= k <= 24, 1 <= bits <= 8. */
 static int32_t empf_spike(int32_t m, int32_t theta, uint32_t k, uint32_t bits) {

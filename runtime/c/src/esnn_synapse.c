@@ -1,8 +1,10 @@
 /* Linear and convolutional synapses: the portable kernels, the reference of every variant. */
+#define ESNN_NAMED_PORTABLE
 #include "esnn_patch.h"
 #include "esnn_table.h"
+#include "esnn_x86.h"
 
-#if !ESNN_DSP
+#if !ESNN_DSP && !ESNN_NEON
 
 void esnn_linear(const void *x, esnn_format format, const int8_t *w, int16_t *patch, int32_t *a, uint32_t inputs,
                  uint32_t outputs) {

@@ -9,43 +9,14 @@ import golden
 import numpy as np
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from kernel_inputs import Window, bit_counts, extreme, input_types, leaks, membranes, p, seeds, shifts, signs
 
 from edgesnn.export.c_kernels import event_rows
-
-INT32 = np.iinfo(np.int32)
-seeds = st.integers(0, 2**32 - 1)
-shifts = st.integers(1, 12)
-bit_counts = st.sampled_from([1, 2, 4, 8])
-leaks = st.one_of(st.sampled_from([0, 1, 2**14, 2**15 - 1, 2**15]), st.integers(0, 2**15))
-input_types = st.sampled_from([np.uint8, np.int8])
-
-
-class Window(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_uint32) for name in (
-        "channels", "height", "width", "out_channels", "out_height", "out_width", "kernel_height", "kernel_width",
-        "stride_height", "stride_width", "padding_top", "padding_left")]  # fmt: skip
 
 
 class Readout(ctypes.Structure):
     _fields_ = [("multiplier", ctypes.c_void_p)] + [(name, ctypes.c_uint32) for name in (
         "classes", "inputs", "shift", "weight_shift", "bias_shift", "seed")]  # fmt: skip
-
-
-def p(array):
-    assert array.flags.c_contiguous
-    return ctypes.c_void_p(array.ctypes.data)
-
-
-def extreme(rng, dtype, shape, limits=None):
-    """Half of the values at the ends of their range."""
-    low, high = limits or (np.iinfo(dtype).min, np.iinfo(dtype).max)
-    values = rng.integers(low, high, shape, np.int64, endpoint=True)
-    ends = rng.choice([low, high], shape)
-    return np.where(rng.random(shape) < 0.5, values, ends).astype(dtype)
-
-
-def signs(rng, shape):
-    return rng.choice(np.array([-1, 1], np.int8), shape)
 
 
 def patch(fan_in):
@@ -173,11 +144,6 @@ def test_rescale(kernels, seed, outputs, pixels, shift, lifted, in_place):
     lift = max(min(33 - shift, 8), 0) if lifted else 0  # 23 bits and 8 fit int32
     kernels.esnn_rescale(p(a), p(multiplier), p(bias), p(current), outputs, pixels, shift, lift)
     np.testing.assert_array_equal(current, expected)
-
-
-def membranes(seed, n):
-    rng = np.random.default_rng(seed)
-    return extreme(rng, np.int32, n, golden.SAT24), extreme(rng, np.int32, n)
 
 
 @given(seeds, st.integers(1, 40), leaks, st.integers(-(2**20), 2**24), shifts, bit_counts)

@@ -1,0 +1,194 @@
+"""Speed of 1-bit synapses on this machine beside ONNX Runtime on the same layers, one thread."""
+
+from __future__ import annotations
+
+import ctypes
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.resources import as_file, files
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgesnn.bench.registry import Measured, benchmark
+
+Array = NDArray[Any]
+Call = Callable[[], object]
+
+#: What is written between two calls for cold caches, and rounds of each kind; a round of hot calls takes about as long
+#: as so many multiply-accumulates.
+_CACHE_BYTES, _HOT_ROUNDS, _COLD_ROUNDS, _ROUND_MACS = 2**26, 40, 12, 3e7
+#: Constants of rescale and neuron, which turn sums into bytes as QLinearConv does.
+_SHIFT, _THETA, _K, _BITS = 33, 0, 4, 8
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """Inputs [C] or [C, H, W]; a convolution is 3x3 and keeps H and W."""
+
+    inputs: tuple[int, ...]
+    outputs: int
+
+    @property
+    def weight_shape(self) -> tuple[int, ...]:
+        return (self.outputs, self.inputs[0], *((3, 3) if len(self.inputs) == 3 else ()))
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        return (self.outputs, *self.inputs[1:])
+
+    @property
+    def macs(self) -> int:
+        return int(np.prod(self.weight_shape) * np.prod(self.inputs[1:]))
+
+
+#: The first of each kind are the layers of the bench `kernels`.
+_LAYERS = {
+    "dense": (_Layer((256,), 128), _Layer((1024,), 1024), _Layer((4096,), 1024)),
+    "conv": (_Layer((32, 16, 16), 32), _Layer((64, 28, 28), 64), _Layer((128, 14, 14), 128)),
+}
+
+
+@benchmark(
+    "host-kernels",
+    "1-bit synapses on this machine against ONNX Runtime float32 and int8, one thread, worst of layers and caches",
+    packages=("onnx", "onnxruntime", "numpy"),
+)
+def host_kernels() -> Measured:
+    rows = []
+    with TemporaryDirectory() as folder:
+        library = _compile(Path(folder))
+        for kind, layers in _LAYERS.items():
+            for layer in layers:
+                calls = _calls(layer, library)
+                for caches, nanoseconds in (("hot", _hot(calls, layer)), ("cold", _cold(calls))):
+                    speed = {f"{name}_gmacs": round(layer.macs / ns, 2) for name, ns in nanoseconds.items()}
+                    shape = "x".join(map(str, layer.inputs))
+                    rows.append({"kind": kind, "layer": f"{shape} to {layer.outputs}", "caches": caches, **speed})
+    figures = {}
+    for kind in _LAYERS:
+        own = [row for row in rows if row["kind"] == kind]
+        figures[f"{kind}_speedup"] = _worst(own, "w1", "float32")
+        figures[f"{kind}_vs_int8"] = _worst(own, "w1", "int8")
+    figures["conv_to_bytes_vs_int8"] = _worst([row for row in rows if row["kind"] == "conv"], "w1_to_bytes", "int8")
+    return Measured(figures, rows)
+
+
+def _worst(rows: list[dict[str, Any]], ours: str, theirs: str) -> float:
+    return round(min(float(row[f"{ours}_gmacs"] / row[f"{theirs}_gmacs"]) for row in rows), 3)
+
+
+def _compile(folder: Path) -> ctypes.CDLL:
+    from edgesnn.runtime.build import shared_library
+
+    with as_file(files("edgesnn.runtime") / "c") as c:
+        sources = sorted((c / "src").glob("*.c"))
+        return ctypes.CDLL(str(shared_library("kernels", sources, [c / "include", c / "src"], folder)))
+
+
+def _calls(layer: _Layer, library: ctypes.CDLL) -> dict[str, Call]:
+    """One call of the layer by each contender. `w1_to_bytes` adds rescale and a parallel EM-PF neuron."""
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 16, (1, *layer.inputs)).astype(np.uint8)
+    w = rng.choice(np.array([-1, 1], np.int8), layer.weight_shape)
+    sums, to_bytes = _own(layer, library, x, w)
+    calls = {
+        "float32": _peer(layer, x.astype(np.float32), w.astype(np.float32)),
+        "int8": _peer(layer, x, w),
+        "w1": sums,
+    }
+    return calls | ({"w1_to_bytes": to_bytes} if len(layer.inputs) == 3 else {})
+
+
+def _own(layer: _Layer, library: ctypes.CDLL, x: Array, w: Array) -> tuple[Call, Call]:
+    bits = np.packbits(w.reshape(layer.outputs, -1) > 0, axis=1, bitorder="little")
+    channels, fan_in, outputs = layer.inputs[0], w[0].size, layer.outputs
+    width = layer.inputs[-1]
+    scratch = np.zeros(max(1024, 128 * -(-fan_in // 32) + (3 * channels + 1) * (width + 8)), np.int16)
+    a, spikes = np.empty(layer.output_shape, np.int32), np.empty(layer.output_shape, np.uint8)
+    multiplier, bias = np.full(outputs, 2**30, np.int32), np.zeros(outputs, np.int32)
+    size = layer.inputs[1:]
+    window = np.array([channels, *size, outputs, *size, 3, 3, 1, 1, 1, 1], np.uint32)
+    shape = (ctypes.c_uint32(channels), ctypes.c_uint32(outputs)) if not size else (_at(window),)
+    synapse = library.esnn_binary_conv2d if size else library.esnn_binary_linear
+    arguments = (_at(x), 0, _at(bits), _at(scratch), _at(a), *shape)
+    pixels = a.size // outputs
+    kept = (x, bits, scratch, a, spikes, multiplier, bias, window)  # as long as the calls
+
+    def sums(_: object = kept) -> None:
+        synapse(*arguments)
+
+    def to_bytes() -> None:
+        synapse(*arguments)
+        library.esnn_rescale(_at(a), _at(multiplier), _at(bias), _at(a), outputs, pixels, _SHIFT, 0)
+        library.esnn_parallel_empf(_at(a), _at(spikes), a.size, _THETA, _K, _BITS)
+
+    return sums, to_bytes
+
+
+def _at(array: Array) -> ctypes.c_void_p:
+    return ctypes.c_void_p(array.ctypes.data)
+
+
+def _peer(layer: _Layer, x: Array, w: Array) -> Call:
+    """MatMul and Conv for float32, MatMulInteger and QLinearConv for uint8; inputs and outputs are bound once."""
+    import onnx
+    import onnxruntime
+    from onnx import helper, numpy_helper
+
+    conv, quantized = len(layer.inputs) == 3, x.dtype == np.uint8
+    w = w if conv else np.ascontiguousarray(w.T)
+    constants: dict[str, Array] = {"w": w}
+    operands, op, result = ["x", "w"], "Conv" if conv else "MatMul", np.dtype(np.float32)
+    if quantized and conv:
+        one, zero = np.array(1, np.float32), np.array(0, np.uint8)
+        constants |= {"xs": one, "xz": zero, "ws": one, "wz": np.array(0, np.int8), "ys": np.array(10, np.float32),
+                      "yz": zero}  # fmt: skip
+        operands, op, result = ["x", "xs", "xz", "w", "ws", "wz", "ys", "yz"], "QLinearConv", np.dtype(np.uint8)
+    elif quantized:
+        op, result = "MatMulInteger", np.dtype(np.int32)
+    node = helper.make_node(op, operands, ["y"], **({"pads": [1, 1, 1, 1]} if conv else {}))
+    graph = helper.make_graph(
+        [node], "layer",
+        [helper.make_tensor_value_info("x", helper.np_dtype_to_tensor_dtype(x.dtype), x.shape)],
+        [helper.make_tensor_value_info("y", helper.np_dtype_to_tensor_dtype(result), (1, *layer.output_shape))],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )  # fmt: skip
+    model: onnx.ModelProto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    binding = session.io_binding()
+    binding.bind_ortvalue_input("x", onnxruntime.OrtValue.ortvalue_from_numpy(x))
+    binding.bind_output("y")
+    return lambda: session.run_with_iobinding(binding)
+
+
+def _hot(calls: dict[str, Call], layer: _Layer) -> dict[str, float]:
+    """Nanoseconds of processor time a call, the least of many short rounds that take turns."""
+    repeats = max(1, int(_ROUND_MACS / layer.macs))
+    best = dict.fromkeys(calls, float("inf"))
+    for _ in range(_HOT_ROUNDS):
+        for name, call in calls.items():
+            start = time.process_time_ns()
+            for _ in range(repeats):
+                call()
+            best[name] = min(best[name], (time.process_time_ns() - start) / repeats)
+    return best
+
+
+def _cold(calls: dict[str, Call]) -> dict[str, float]:
+    """The same for single calls after everything was driven out of the caches."""
+    other = np.zeros(_CACHE_BYTES, np.uint8)
+    best = dict.fromkeys(calls, float("inf"))
+    for _ in range(_COLD_ROUNDS):
+        for name, call in calls.items():
+            other += 1
+            start = time.process_time_ns()
+            call()
+            best[name] = min(best[name], float(time.process_time_ns() - start))
+    return best

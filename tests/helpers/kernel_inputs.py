@@ -1,0 +1,43 @@
+"""Inputs for kernels called through ctypes: extreme values, and strategies for constants."""
+
+from __future__ import annotations
+
+import ctypes
+
+import golden
+import numpy as np
+from hypothesis import strategies as st
+
+seeds = st.integers(0, 2**32 - 1)
+shifts = st.integers(1, 12)
+bit_counts = st.sampled_from([1, 2, 4, 8])
+leaks = st.one_of(st.sampled_from([0, 1, 2**14, 2**15 - 1, 2**15]), st.integers(0, 2**15))
+input_types = st.sampled_from([np.uint8, np.int8])
+
+
+class Window(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_uint32) for name in (
+        "channels", "height", "width", "out_channels", "out_height", "out_width", "kernel_height", "kernel_width",
+        "stride_height", "stride_width", "padding_top", "padding_left")]  # fmt: skip
+
+
+def p(array):
+    assert array.flags.c_contiguous
+    return ctypes.c_void_p(array.ctypes.data)
+
+
+def extreme(rng, dtype, shape, limits=None):
+    """Half of the values at the ends of their range."""
+    low, high = limits or (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    values = rng.integers(low, high, shape, np.int64, endpoint=True)
+    ends = rng.choice([low, high], shape)
+    return np.where(rng.random(shape) < 0.5, values, ends).astype(dtype)
+
+
+def signs(rng, shape):
+    return rng.choice(np.array([-1, 1], np.int8), shape)
+
+
+def membranes(seed, n):
+    rng = np.random.default_rng(seed)
+    return extreme(rng, np.int32, n, golden.SAT24), extreme(rng, np.int32, n)

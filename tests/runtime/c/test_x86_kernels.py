@@ -1,0 +1,149 @@
+"""The kernels that x86-64 chooses of, each called by its own name, over shapes that fill vectors and tiles."""
+
+from __future__ import annotations
+
+import ctypes
+from pathlib import Path
+
+import golden
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from kernel_inputs import Window, bit_counts, extreme, input_types, leaks, membranes, p, seeds, shifts, signs
+
+NEEDS = {
+    "portable": set(),
+    "avx2": {"avx2"},
+    "avx512": {"avx512f", "avx512bw", "avx512vl", "avx512_vnni", "bmi2"},
+}
+
+
+@pytest.fixture(scope="module")
+def kernel(kernels):
+    """The kernel of a variant, or a skipped test if this processor lacks its instructions."""
+    compiled = hasattr(kernels, "esnn_avx2_lif")
+    flags = set(Path("/proc/cpuinfo").read_text(encoding="utf-8").split()) if compiled else set()
+
+    def find(variant, name):
+        if not compiled or not NEEDS[variant] <= flags:
+            pytest.skip(f"this processor has no {variant}")
+        return getattr(kernels, f"esnn_{variant}_{name}")
+
+    return find
+
+
+synapses = pytest.mark.parametrize("variant", list(NEEDS))
+elementwise = pytest.mark.parametrize("variant", ["portable", "avx2"])
+
+
+def weights(rng, shape, binary):
+    """Signs or int8, as they are and as they are stored; sometimes all are alike."""
+    if rng.random() < 0.2:
+        w = np.full(shape, rng.choice([-1, 1]) if binary else rng.choice([-128, 127]), np.int8)
+    else:
+        w = signs(rng, shape) if binary else extreme(rng, np.int8, shape)
+    return w, golden.pack_signs(w) if binary else w
+
+
+def inputs_of(rng, dtype, shape):
+    limits = np.iinfo(dtype)
+    return (
+        np.full(shape, rng.choice([limits.min, limits.max]), dtype)
+        if rng.random() < 0.2
+        else extreme(rng, dtype, shape)
+    )
+
+
+@synapses
+@settings(max_examples=40)
+@given(seeds, st.one_of(st.integers(1, 300), st.integers(1900, 4300)), st.integers(1, 40), input_types, st.booleans())
+def test_linear(kernel, variant, seed, inputs, outputs, dtype, binary):
+    call = kernel(variant, "binary_linear" if binary else "linear")
+    rng = np.random.default_rng(seed)
+    x = inputs_of(rng, dtype, inputs)
+    w, stored = weights(rng, (outputs, inputs), binary)
+    a, scratch = np.empty(outputs, np.int32), np.full(max(1024, inputs + 15), 12345, np.int16)
+    call(p(x), dtype is np.int8, p(stored), p(scratch), p(a), inputs, outputs)
+    np.testing.assert_array_equal(a, golden.linear(x, w))
+
+
+@st.composite
+def windows(draw):
+    """Widths around those of vectors, strides, and channels beyond those of a tile."""
+    kernel = draw(st.integers(1, 5)), draw(st.integers(1, 5))
+    stride = draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    pads = tuple(draw(st.integers(0, 2)) for _ in range(4))
+    channels = draw(st.one_of(st.integers(1, 16), st.sampled_from([32, 40, 61, 130, 300])))
+    height, width = (draw(st.integers(1, 20 if channels < 17 else 7)) for _ in range(2))
+    rows, columns = height + pads[0] + pads[2] - kernel[0], width + pads[1] + pads[3] - kernel[1]
+    assume(rows >= 0 and columns >= 0)
+    return Window(channels, height, width, draw(st.integers(1, 40)), rows // stride[0] + 1, columns // stride[1] + 1,
+                  *kernel, *stride, pads[0], pads[1]), pads  # fmt: skip
+
+
+def check_conv(call, seed, g, pads, dtype, binary):
+    rng = np.random.default_rng(seed)
+    kernel, stride = (g.kernel_height, g.kernel_width), (g.stride_height, g.stride_width)
+    x = inputs_of(rng, dtype, (g.channels, g.height, g.width))
+    w, stored = weights(rng, (g.out_channels, g.channels, *kernel), binary)
+    width = (-(-g.out_width // 4) * 4 - 1) * stride[1] + kernel[1]
+    scratch = np.full(128 * -(-w[0].size // 32) + (g.channels * kernel[0] + 1) * width, 12345, np.int16)
+    a = np.empty((g.out_channels, g.out_height, g.out_width), np.int32)
+    call(p(x), dtype is np.int8, p(stored), p(scratch), p(a), ctypes.byref(g))
+    np.testing.assert_array_equal(a, golden.conv2d(x, w, stride, pads))
+
+
+@synapses
+@settings(max_examples=40)
+@given(seeds, windows(), input_types, st.booleans())
+def test_conv2d(kernel, variant, seed, geometry, dtype, binary):
+    check_conv(kernel(variant, "binary_conv2d" if binary else "conv2d"), seed, *geometry, dtype, binary)
+
+
+TILES = {
+    "several rows of tiles": Window(64, 40, 30, 33, 40, 30, 3, 3, 1, 1, 1, 1),
+    "several columns of tiles": Window(48, 5, 400, 5, 5, 400, 3, 3, 1, 1, 1, 1),
+    "channels a part at a time": Window(516, 6, 6, 34, 6, 6, 3, 3, 1, 1, 1, 1),
+    "a kernel no part of which fits": Window(8, 24, 24, 3, 5, 5, 20, 20, 1, 1, 0, 0),
+}
+
+
+@synapses
+@pytest.mark.parametrize("binary", [True, False])
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8])
+@pytest.mark.parametrize("name", TILES)
+def test_conv2d_of_many_tiles(kernel, variant, name, dtype, binary):
+    g = TILES[name]
+    pads = (g.padding_top, g.padding_left) * 2
+    check_conv(kernel(variant, "binary_conv2d" if binary else "conv2d"), 5, g, pads, dtype, binary)
+
+
+@elementwise
+@given(seeds, st.integers(1, 20), st.sampled_from([1, 3, 8, 21]), st.integers(1, 52))
+def test_rescale(kernel, variant, seed, outputs, pixels, shift):
+    rng = np.random.default_rng(seed)
+    largest = 2**30 if shift <= 22 else 2**20  # products stay below 2^53
+    a = extreme(rng, np.int32, (outputs, pixels), (-largest, largest))
+    multiplier = extreme(rng, np.int32, outputs, (-min(2**31 - 1, 2**shift), min(2**31 - 1, 2**shift)))
+    bias = extreme(rng, np.int32, outputs, (-(2**24), 2**24))
+    current = np.empty_like(a)
+    kernel(variant, "rescale")(p(a), p(multiplier), p(bias), p(current), outputs, pixels, shift, 0)
+    np.testing.assert_array_equal(current, golden.rescale(a, multiplier, bias, shift))
+
+
+@elementwise
+@given(seeds, st.integers(1, 40), leaks, st.integers(-(2**20), 2**24), shifts, bit_counts)
+def test_neurons(kernel, variant, seed, n, lam, theta, k, bits):
+    v, current = membranes(seed, n)
+    s = np.empty(n, np.uint8)
+    kernel(variant, "parallel_empf")(p(current), p(s), n, theta, k, bits)
+    np.testing.assert_array_equal(s, golden.parallel_empf(current, theta, k, bits))
+    for name, constants, expected in (
+        ("empf", (theta, k, bits), golden.empf(v, current, lam, theta, k, bits)),
+        ("lif", (theta,), golden.lif(v, current, lam, theta)),
+    ):
+        new = v.copy()
+        kernel(variant, name)(p(new), p(current), p(s), n, lam, *constants)
+        np.testing.assert_array_equal(s, expected[0])
+        np.testing.assert_array_equal(new, expected[1])
