@@ -61,3 +61,10 @@ def learn_threshold(theta: int, g: Array, multiplier: int, count: int, shift: in
 def learn_bias(bias: Array, e: Array, count: int, shift: int, seed: int) -> tuple[Array, int]:
     r = golden.mix(key(seed, count) ^ np.arange(len(bias))) >> (32 - shift)
     return np.clip(bias - ((int64(e) * 2**15 + r) >> shift), *golden.SAT24), (count + 1) & 0x7FFFFFFF
+
+
+def ends(rng: np.random.Generator, low: int, high: int, shape: Any, dtype: Any = np.int32) -> Array:
+    """Random values: a third at the ends of their range, a third zero."""
+    kind = rng.integers(0, 3, shape)
+    return np.choose(kind, [rng.choice([low, high], shape), np.zeros(shape, np.int64),
+                            rng.integers(low, high, shape, np.int64, endpoint=True)]).astype(dtype)  # fmt: skip

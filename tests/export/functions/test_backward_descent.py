@@ -7,19 +7,13 @@ import golden_layers
 import numpy as np
 import pytest
 from functions import assert_function
+from golden_layers import ends
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 FEW = settings(max_examples=6)
 SEEDS = st.integers(0, 2**32 - 1)
 SIZES = (st.integers(1, 9), st.integers(1, 19))
-
-
-def ends(rng, low, high, shape, dtype=np.int32):
-    """A third of the values at the ends of their range, a third zero."""
-    kind = rng.integers(0, 3, shape)
-    return np.choose(kind, [rng.choice([low, high], shape), np.zeros(shape, np.int64),
-                            rng.integers(low, high, shape, np.int64, endpoint=True)]).astype(dtype)  # fmt: skip
 
 
 def one(value):

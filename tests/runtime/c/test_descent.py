@@ -8,6 +8,7 @@ import golden
 import golden_layers
 import numpy as np
 import pytest
+from golden_layers import ends
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,13 +27,6 @@ class Descent(ctypes.Structure):
 def p(array):
     assert array.flags.c_contiguous
     return ctypes.c_void_p(array.ctypes.data)
-
-
-def ends(rng, low, high, shape, dtype=np.int32):
-    """A third of the values at the ends of their range, a third zero."""
-    kind = rng.integers(0, 3, shape)
-    return np.choose(kind, [rng.choice([low, high], shape), np.zeros(shape, np.int64),
-                            rng.integers(low, high, shape, np.int64, endpoint=True)]).astype(dtype)  # fmt: skip
 
 
 def signs(latent):
