@@ -41,7 +41,8 @@ _FACTORY_WEIGHT = 84
 class FactoryMeans:
     """What C and ONNX hold of the factory: weight s8 [G, C], bias s32 [G], mean s16 [G, C], metric s16 [C, C].
 
-    u = metric @ mean, weight = round(u / 2^metric_shift); a score times M / 2^shift is in 2^-10 nat.
+    u = metric @ mean, weight = round(u / 2^metric_shift); a score times M / 2^shift is in 2^-10 nat,
+    or in the finest power of two of which the largest possible score fits int32.
     """
 
     weight: Array
@@ -88,8 +89,13 @@ def factory_means(layer: QuantReadout, unit: float, limit: int) -> FactoryMeans:
     bias_limit = largest * 2 // 3
     weight, bias = means_readout(mean, metric, shift, bias_limit)
     nat = peak / _INT16 * unit**2 * 2.0**shift
-    m, score_shift = multiplier(np.array([nat * 2**LOGIT_BITS]), largest, "readout")
+    m, score_shift = multiplier(np.array([nat * 2.0 ** _score_bits(nat * largest)]), largest, "readout")
     return FactoryMeans(weight, bias, mean, metric, shift, bias_limit, m, score_shift)
+
+
+def _score_bits(largest: float) -> int:
+    """Bits below a nat of a score: as many as a logit has, or the most with which the largest score fits int32."""
+    return min(LOGIT_BITS, math.floor(math.log2(0.99 * INT32[1] / largest))  # M is rounded)
 
 
 def add_means(builder: GraphBuilder, readout: ReadoutLayer, factory: FactoryMeans) -> None:

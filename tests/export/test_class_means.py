@@ -67,6 +67,17 @@ def test_the_score_at_a_mean_is_exact():
     assert at_mean.tolist() == (energy >> (found.metric_shift + 1)).tolist()
 
 
+@pytest.mark.parametrize("spread", [1.0, 1e3, 1e6])
+def test_scores_are_as_fine_as_int32_allows(spread):
+    """A metric of traces that hardly vary gives scores of many nat: their unit becomes coarser, never their range."""
+    found = factory_means(readout(np.full((4, 24), 2.0), np.eye(24) * spread), 0.001, trace_limit(24))
+    largest = score_bound(24, trace_limit(24)) * int(found.M[0]) / 2.0**found.shift
+    assert largest < 2**31
+    nat = int(found.M[0]) / 2.0**found.shift / (spread / (2**15 - 1) * 1e-6 * 2.0**found.metric_shift)
+    assert np.log2(nat) == pytest.approx(round(np.log2(nat)), abs=1e-3)
+    assert nat == pytest.approx(2**10) or largest > 2**30 * 0.98
+
+
 @pytest.mark.parametrize("inputs", [1, 24, 128, 512])
 def test_no_score_leaves_int32(inputs):
     limit = trace_limit(inputs)
