@@ -95,7 +95,7 @@ def factory_means(layer: QuantReadout, unit: float, limit: int) -> FactoryMeans:
 
 def _score_bits(largest: float) -> int:
     """Bits below a nat of a score: as many as a logit has, or the most with which the largest score fits int32."""
-    return min(LOGIT_BITS, math.floor(math.log2(0.99 * INT32[1] / largest))  # M is rounded)
+    return min(LOGIT_BITS, math.floor(math.log2(0.99 * INT32[1] / largest)))  # M is rounded
 
 
 def add_means(builder: GraphBuilder, readout: ReadoutLayer, factory: FactoryMeans) -> None:
