@@ -108,7 +108,7 @@ def _own(layer: _Layer, library: ctypes.CDLL, x: Array, w: Array) -> tuple[Call,
     bits = np.packbits(w.reshape(layer.outputs, -1) > 0, axis=1, bitorder="little")
     channels, fan_in, outputs = layer.inputs[0], w[0].size, layer.outputs
     width = layer.inputs[-1]
-    scratch = np.zeros(max(1024, 128 * -(-fan_in // 32) + (3 * channels + 1) * (width + 8)), np.int16)
+    scratch = np.zeros(128 * -(-fan_in // 32) + (3 * channels + 1) * (width + 8) + 2 * (1024 + 9 * outputs), np.int16)
     a, spikes = np.empty(layer.output_shape, np.int32), np.empty(layer.output_shape, np.uint8)
     multiplier, bias = np.full(outputs, 2**30, np.int32), np.zeros(outputs, np.int32)
     size = layer.inputs[1:]
