@@ -8,18 +8,16 @@
 #if ESNN_X86
 #include <immintrin.h>
 
-#define ESNN_INLINE static inline __attribute__((always_inline))
-
 enum { LANES = 32, ROWS = 4, MOST_VECTORS = 64 }; /* 64 * 510 fits 16 bits */
 
 /* The sums of the elements of four vectors. */
-ESNN_INLINE ESNN_AVX2 __m128i reduce4(const __m256i v[ROWS]) {
+static ESNN_INLINE ESNN_AVX2 __m128i reduce4(const __m256i v[ROWS]) {
     const __m256i pairs = _mm256_hadd_epi32(_mm256_hadd_epi32(v[0], v[1]), _mm256_hadd_epi32(v[2], v[3]));
     return _mm_add_epi32(_mm256_castsi256_si128(pairs), _mm256_extracti128_si256(pairs, 1));
 }
 
 /* -1 in the lanes whose bit of the word is set. */
-ESNN_INLINE ESNN_AVX2 __m256i chosen(int32_t word) {
+static ESNN_INLINE ESNN_AVX2 __m256i chosen(int32_t word) {
     const __m256i repeat = _mm256_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 3,
                                             3, 3, 3, 3, 3, 3, 3);
     const __m256i bit = _mm256_set1_epi64x((int64_t)UINT64_C(0x8040201008040201));
@@ -27,21 +25,21 @@ ESNN_INLINE ESNN_AVX2 __m256i chosen(int32_t word) {
 }
 
 /* The chosen inputs added up in pairs; uint8_t inputs with a minus sign. */
-ESNN_INLINE ESNN_AVX2 __m256i pairs(__m256i x, int32_t word, int is_signed) {
+static ESNN_INLINE ESNN_AVX2 __m256i pairs(__m256i x, int32_t word, int is_signed) {
     const __m256i mask = chosen(word);
     return is_signed ? _mm256_maddubs_epi16(_mm256_set1_epi8(1), _mm256_and_si256(x, mask))
                      : _mm256_maddubs_epi16(x, mask);
 }
 
 /* sum + the pairs. */
-ESNN_INLINE ESNN_AVX2 __m256i add_pairs(__m256i sum, __m256i pair, int is_signed) {
+static ESNN_INLINE ESNN_AVX2 __m256i add_pairs(__m256i sum, __m256i pair, int is_signed) {
     return _mm256_add_epi32(sum, _mm256_madd_epi16(pair, _mm256_set1_epi16(is_signed ? 1 : -1)));
 }
 
 /* S of four rows of weights; `row_bytes` is 0 for four times the same. `last` holds the inputs from the last multiple
  * of LANES on, and zeros. */
-ESNN_INLINE ESNN_AVX2 __m128i binary4(const uint8_t *x, const uint8_t *last, const uint8_t *w, size_t row_bytes,
-                                      uint32_t inputs, int is_signed) {
+static ESNN_INLINE ESNN_AVX2 __m128i binary4(const uint8_t *x, const uint8_t *last, const uint8_t *w, size_t row_bytes,
+                                             uint32_t inputs, int is_signed) {
     const uint32_t vectors = inputs / LANES, rest = (inputs % LANES + 7) / 8;
     __m256i total[ROWS], sum[ROWS];
     _Pragma("GCC unroll 4") for (uint32_t r = 0; r < ROWS; r++) {
@@ -70,8 +68,8 @@ ESNN_INLINE ESNN_AVX2 __m128i binary4(const uint8_t *x, const uint8_t *last, con
     return reduce4(total);
 }
 
-ESNN_INLINE ESNN_AVX2 void binary_linear(const uint8_t *x, const uint8_t *w, int32_t *a, uint32_t inputs,
-                                         uint32_t outputs, int is_signed) {
+static ESNN_INLINE ESNN_AVX2 void binary_linear(const uint8_t *x, const uint8_t *w, int32_t *a, uint32_t inputs,
+                                                uint32_t outputs, int is_signed) {
     const size_t row_bytes = (inputs + 7) / 8;
     uint8_t last[LANES] = {0};
     memcpy(last, x + inputs / LANES * LANES, inputs % LANES);

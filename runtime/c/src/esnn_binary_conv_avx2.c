@@ -5,13 +5,11 @@
 #if ESNN_X86
 #include <immintrin.h>
 
-#define ESNN_INLINE static inline __attribute__((always_inline))
-
 enum { PIXELS = 4, MOST_WORDS = 64 }; /* of two inputs each: 64 * 510 fits 16 bits */
 
 /* The 16-bit sums of `words` words of a kernel row, two a sum, are added to 32-bit ones. */
-ESNN_INLINE ESNN_AVX2 void add_words(const uint8_t *x, size_t pixel_bytes, const int8_t *w, uint32_t words,
-                                     __m256i total[PIXELS][2]) {
+static ESNN_INLINE ESNN_AVX2 void add_words(const uint8_t *x, size_t pixel_bytes, const int8_t *w, uint32_t words,
+                                            __m256i total[PIXELS][2]) {
     const __m256i ones = _mm256_set1_epi16(1);
     __m256i sum[PIXELS][2];
     _Pragma("GCC unroll 4") for (uint32_t p = 0; p < PIXELS; p++) {
@@ -33,7 +31,7 @@ ESNN_INLINE ESNN_AVX2 void add_words(const uint8_t *x, size_t pixel_bytes, const
     }
 }
 
-ESNN_INLINE ESNN_AVX2 void transpose4(const __m256i sum[PIXELS][2], uint32_t half, int32_t *to, size_t stride) {
+static ESNN_INLINE ESNN_AVX2 void transpose4(const __m256i sum[PIXELS][2], uint32_t half, int32_t *to, size_t stride) {
     const __m256i low01 = _mm256_unpacklo_epi32(sum[0][half], sum[1][half]);
     const __m256i high01 = _mm256_unpackhi_epi32(sum[0][half], sum[1][half]);
     const __m256i low23 = _mm256_unpacklo_epi32(sum[2][half], sum[3][half]);

@@ -7,9 +7,8 @@
 #include <immintrin.h>
 
 #define ESNN_AVX512_PDEP __attribute__((target("avx512f,avx512bw,avx512vl,avx512vnni,bmi2")))
-#define ESNN_INLINE static inline __attribute__((always_inline))
 
-ESNN_INLINE ESNN_AVX512 void transpose4(const __m512i sum[][2], uint32_t half, int32_t *to, size_t stride) {
+static ESNN_INLINE ESNN_AVX512 void transpose4(const __m512i sum[][2], uint32_t half, int32_t *to, size_t stride) {
     const __m512i low01 = _mm512_unpacklo_epi32(sum[0][half], sum[1][half]);
     const __m512i high01 = _mm512_unpackhi_epi32(sum[0][half], sum[1][half]);
     const __m512i low23 = _mm512_unpacklo_epi32(sum[2][half], sum[3][half]);
@@ -29,12 +28,12 @@ ESNN_INLINE ESNN_AVX512 void transpose4(const __m512i sum[][2], uint32_t half, i
 enum { OUTPUTS = 32, ROW_BYTES = 160 }; /* at most 1152 weights of a row are unpacked, and eight bytes read at a time */
 
 /* As _mm512_dpbusd_epi32, in place: left to choose, gcc copies each sum to another register and back. */
-ESNN_INLINE ESNN_AVX512 void add_products(__m512i *sum, __m512i x, __m512i w) {
+static ESNN_INLINE ESNN_AVX512 void add_products(__m512i *sum, __m512i x, __m512i w) {
     __asm__("vpdpbusd %2, %1, %0" : "+v"(*sum) : "v"(x), "v"(w));
 }
 
 /* `pixels` is a constant where this is inlined, so that all sums are in registers. */
-ESNN_INLINE ESNN_AVX512 void sum_pixels(const esnn_tile_job *job, const uint32_t pixels) {
+static ESNN_INLINE ESNN_AVX512 void sum_pixels(const esnn_tile_job *job, const uint32_t pixels) {
     __m512i sum[ESNN_TILE_PIXELS][2];
     const int8_t *w = job->w;
     _Pragma("GCC unroll 8") for (uint32_t p = 0; p < pixels; p++) {
@@ -75,7 +74,7 @@ static ESNN_AVX512 void sum(const esnn_tile_job *job, uint32_t pixels) {
 }
 
 /* The weights of four channels of one output as nibbles, one a kernel position: bits q*area + i to 4i + q. */
-ESNN_INLINE ESNN_AVX512_PDEP uint64_t nibbles(const uint8_t *row, uint32_t bit, uint32_t area) {
+static ESNN_INLINE ESNN_AVX512_PDEP uint64_t nibbles(const uint8_t *row, uint32_t bit, uint32_t area) {
     uint64_t word, all = 0;
     memcpy(&word, row + bit / 8, 8);
     word >>= bit % 8;
@@ -86,7 +85,7 @@ ESNN_INLINE ESNN_AVX512_PDEP uint64_t nibbles(const uint8_t *row, uint32_t bit, 
 }
 
 /* A nibble of 32 outputs becomes 32 words of +1 and -1; of outputs that do not exist, zeros. */
-ESNN_INLINE ESNN_AVX512 void put_words(const uint32_t *strings, uint32_t shift, uint32_t outputs, int8_t *to) {
+static ESNN_INLINE ESNN_AVX512 void put_words(const uint32_t *strings, uint32_t shift, uint32_t outputs, int8_t *to) {
     const __m512i first = _mm512_set_epi32(12, 8, 4, 0, 12, 8, 4, 0, 12, 8, 4, 0, 12, 8, 4, 0);
     const __m512i repeat = _mm512_mullo_epi32(first, _mm512_set1_epi32(0x01010101));
     const __m512i bit = _mm512_set1_epi32(0x08040201), plus = _mm512_set1_epi8(1), minus = _mm512_set1_epi8(-1);

@@ -6,23 +6,21 @@
 #if ESNN_X86
 #include <immintrin.h>
 
-#define ESNN_INLINE static inline __attribute__((always_inline))
-
 enum { LANES = 64, ROWS = 4 };
 
 /* n inputs, 1 to 64 of them, with zeros after them. */
-ESNN_INLINE ESNN_AVX512 __m512i load(const uint8_t *x, uint32_t n) {
+static ESNN_INLINE ESNN_AVX512 __m512i load(const uint8_t *x, uint32_t n) {
     return n < LANES ? _mm512_maskz_loadu_epi8(((__mmask64)1 << n) - 1, x) : _mm512_loadu_si512(x);
 }
 
 /* sum + the inputs, uint8_t or int8_t. */
-ESNN_INLINE ESNN_AVX512 __m512i add_inputs(__m512i sum, __m512i x, int is_signed) {
+static ESNN_INLINE ESNN_AVX512 __m512i add_inputs(__m512i sum, __m512i x, int is_signed) {
     const __m512i ones = _mm512_set1_epi8(1);
     return is_signed ? _mm512_dpbusd_epi32(sum, ones, x) : _mm512_dpbusd_epi32(sum, x, ones);
 }
 
 /* The sums of the elements of four vectors. */
-ESNN_INLINE ESNN_AVX512 __m128i reduce4(const __m512i v[ROWS]) {
+static ESNN_INLINE ESNN_AVX512 __m128i reduce4(const __m512i v[ROWS]) {
     __m128i part[ROWS];
     _Pragma("GCC unroll 4") for (uint32_t r = 0; r < ROWS; r++) {
         const __m256i half = _mm256_add_epi32(_mm512_castsi512_si256(v[r]), _mm512_extracti64x4_epi64(v[r], 1));
@@ -32,8 +30,8 @@ ESNN_INLINE ESNN_AVX512 __m128i reduce4(const __m512i v[ROWS]) {
 }
 
 /* Four rows; `row_bytes` is 0 for four times the same. */
-ESNN_INLINE ESNN_AVX512 __m128i binary4(const uint8_t *x, const uint8_t *w, size_t row_bytes, uint32_t inputs,
-                                        int is_signed) {
+static ESNN_INLINE ESNN_AVX512 __m128i binary4(const uint8_t *x, const uint8_t *w, size_t row_bytes, uint32_t inputs,
+                                               int is_signed) {
     __m512i sum[ROWS] = {_mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_setzero_si512(),
                          _mm512_setzero_si512()};
     __mmask64 bits[ROWS];
@@ -56,8 +54,8 @@ ESNN_INLINE ESNN_AVX512 __m128i binary4(const uint8_t *x, const uint8_t *w, size
     return reduce4(sum);
 }
 
-ESNN_INLINE ESNN_AVX512 void binary_linear(const uint8_t *x, const uint8_t *w, int32_t *a, uint32_t inputs,
-                                           uint32_t outputs, int is_signed) {
+static ESNN_INLINE ESNN_AVX512 void binary_linear(const uint8_t *x, const uint8_t *w, int32_t *a, uint32_t inputs,
+                                                  uint32_t outputs, int is_signed) {
     const size_t row_bytes = (inputs + 7) / 8;
     __m512i all = _mm512_setzero_si512();
     for (uint32_t i = 0; i < inputs; i += LANES) {
@@ -86,7 +84,8 @@ ESNN_AVX512 void esnn_avx512_binary_linear(const void *x, esnn_format format, co
 }
 
 /* Four rows of int8_t weights. int8_t inputs are taken as x + 128, and 128 * sum of w is taken off. */
-ESNN_INLINE ESNN_AVX512 __m128i int4(const uint8_t *x, const int8_t *w, size_t stride, uint32_t inputs, int is_signed) {
+static ESNN_INLINE ESNN_AVX512 __m128i int4(const uint8_t *x, const int8_t *w, size_t stride, uint32_t inputs,
+                                            int is_signed) {
     const __m512i flip = _mm512_set1_epi8(-128);
     __m512i sum[ROWS], too_much[ROWS];
     _Pragma("GCC unroll 4") for (uint32_t r = 0; r < ROWS; r++) {
@@ -104,8 +103,8 @@ ESNN_INLINE ESNN_AVX512 __m128i int4(const uint8_t *x, const int8_t *w, size_t s
     return is_signed ? _mm_sub_epi32(reduce4(sum), reduce4(too_much)) : reduce4(sum);
 }
 
-ESNN_INLINE ESNN_AVX512 void linear(const uint8_t *x, const int8_t *w, int32_t *a, uint32_t inputs, uint32_t outputs,
-                                    int is_signed) {
+static ESNN_INLINE ESNN_AVX512 void linear(const uint8_t *x, const int8_t *w, int32_t *a, uint32_t inputs,
+                                           uint32_t outputs, int is_signed) {
     uint32_t o = 0;
     for (; o + ROWS <= outputs; o += ROWS, w += (size_t)ROWS * inputs) {
         _mm_storeu_si128((void *)(a + o), int4(x, w, inputs, inputs, is_signed));

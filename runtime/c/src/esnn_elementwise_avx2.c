@@ -5,17 +5,15 @@
 #if ESNN_X86
 #include <immintrin.h>
 
-#define ESNN_INLINE static inline __attribute__((always_inline))
-
 enum { LANES = 8 };
 
 /* The low words of two vectors of 64-bit values, those of `odd` in the odd places. */
-ESNN_INLINE ESNN_AVX2 __m256i low_words(__m256i even, __m256i odd) {
+static ESNN_INLINE ESNN_AVX2 __m256i low_words(__m256i even, __m256i odd) {
     return _mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xaa);
 }
 
 /* (a*m + 2^(n-1)) >> n of eight values, where it fits 32 bits; 1 <= n <= 62. Above 32, it is in the high words. */
-ESNN_INLINE ESNN_AVX2 __m256i scale(__m256i a, __m256i m, uint32_t n) {
+static ESNN_INLINE ESNN_AVX2 __m256i scale(__m256i a, __m256i m, uint32_t n) {
     const __m256i half = _mm256_set1_epi64x((int64_t)1 << (n - 1));
     const __m256i even = _mm256_add_epi64(_mm256_mul_epi32(a, m), half);
     const __m256i odd = _mm256_add_epi64(_mm256_mul_epi32(_mm256_srli_epi64(a, 32), _mm256_srli_epi64(m, 32)), half);
@@ -51,24 +49,24 @@ ESNN_AVX2 void esnn_avx2_rescale(const int32_t *a, const int32_t *multiplier, co
     }
 }
 
-ESNN_INLINE ESNN_AVX2 __m256i clamp(__m256i x, int32_t low, int32_t high) {
+static ESNN_INLINE ESNN_AVX2 __m256i clamp(__m256i x, int32_t low, int32_t high) {
     return _mm256_min_epi32(_mm256_max_epi32(x, _mm256_set1_epi32(low)), _mm256_set1_epi32(high));
 }
 
 /* sat24(((leak*v + 2^14) >> 15) + current) */
-ESNN_INLINE ESNN_AVX2 __m256i integrate(__m256i v, __m256i current, int32_t leak) {
+static ESNN_INLINE ESNN_AVX2 __m256i integrate(__m256i v, __m256i current, int32_t leak) {
     const __m256i kept = scale(v, _mm256_set1_epi32(leak), 15);
     return clamp(_mm256_add_epi32(kept, clamp(current, -(1 << 25), (1 << 25) - 1)), -(1 << 23), (1 << 23) - 1);
 }
 
 /* clamp((m - theta + 2^(k-1)) >> k, 0, 2^bits - 1) */
-ESNN_INLINE ESNN_AVX2 __m256i grade(__m256i m, int32_t theta, uint32_t k, uint32_t bits) {
+static ESNN_INLINE ESNN_AVX2 __m256i grade(__m256i m, int32_t theta, uint32_t k, uint32_t bits) {
     const __m256i above = _mm256_add_epi32(m, _mm256_set1_epi32((1 << (k - 1)) - theta));
     return clamp(_mm256_sra_epi32(above, _mm_cvtsi32_si128((int)k)), 0, (1 << bits) - 1);
 }
 
 /* Eight values of 0 to 255 to bytes. */
-ESNN_INLINE ESNN_AVX2 void store_bytes(uint8_t *to, __m256i x) {
+static ESNN_INLINE ESNN_AVX2 void store_bytes(uint8_t *to, __m256i x) {
     const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
     _mm_storel_epi64((void *)to, _mm_packus_epi16(words, words));
 }

@@ -10,8 +10,6 @@
 #if ESNN_NEON
 #include <arm_neon.h>
 
-#define ESNN_INLINE static inline __attribute__((always_inline))
-
 enum { LANES = 16, ROWS = 4, MOST_VECTORS = 128 }; /* 128 pairs of 510, or of -256, fit 16 bits */
 
 /* The low bytes of n elements, rounded up to whole vectors, in place. */
@@ -25,7 +23,7 @@ static void narrow(int16_t *patch, uint32_t n) {
 }
 
 /* 0xff in the bytes whose bit is set; `bytes` is 2, or 1 at the end of a row. */
-ESNN_INLINE uint8x16_t chosen(const uint8_t *w, uint32_t bytes) {
+static ESNN_INLINE uint8x16_t chosen(const uint8_t *w, uint32_t bytes) {
     static const uint8_t half[LANES] = {0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1};
     static const uint8_t bit[LANES] = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};
     uint16_t word = *w;
@@ -37,23 +35,24 @@ ESNN_INLINE uint8x16_t chosen(const uint8_t *w, uint32_t bytes) {
 }
 
 /* sum + the chosen inputs, in pairs; `sum` is of int16_t for int8_t inputs. */
-ESNN_INLINE uint16x8_t add_pairs(uint16x8_t sum, uint8x16_t x, int is_signed) {
+static ESNN_INLINE uint16x8_t add_pairs(uint16x8_t sum, uint8x16_t x, int is_signed) {
     return is_signed ? vreinterpretq_u16_s16(vpadalq_s8(vreinterpretq_s16_u16(sum), vreinterpretq_s8_u8(x)))
                      : vpadalq_u8(sum, x);
 }
 
-ESNN_INLINE int32x4_t add_total(int32x4_t total, uint16x8_t sum, int is_signed) {
+static ESNN_INLINE int32x4_t add_total(int32x4_t total, uint16x8_t sum, int is_signed) {
     return is_signed ? vpadalq_s16(total, vreinterpretq_s16_u16(sum))
                      : vreinterpretq_s32_u32(vpadalq_u16(vreinterpretq_u32_s32(total), sum));
 }
 
 /* The sums of the elements of four vectors. */
-ESNN_INLINE int32x4_t reduce4(const int32x4_t v[ROWS]) {
+static ESNN_INLINE int32x4_t reduce4(const int32x4_t v[ROWS]) {
     return vpaddq_s32(vpaddq_s32(v[0], v[1]), vpaddq_s32(v[2], v[3]));
 }
 
 /* S of four rows of weights, `stride` bytes apart; 0 takes one row four times. */
-ESNN_INLINE int32x4_t binary4(const uint8_t *x, const uint8_t *w, size_t stride, uint32_t row_bytes, int is_signed) {
+static ESNN_INLINE int32x4_t binary4(const uint8_t *x, const uint8_t *w, size_t stride, uint32_t row_bytes,
+                                     int is_signed) {
     int32x4_t total[ROWS] = {vdupq_n_s32(0), vdupq_n_s32(0), vdupq_n_s32(0), vdupq_n_s32(0)};
     for (uint32_t first = 0; first < row_bytes; first += 2 * MOST_VECTORS) {
         const uint32_t end = row_bytes - first < 2 * MOST_VECTORS ? row_bytes : first + 2 * MOST_VECTORS;
@@ -82,7 +81,7 @@ static int32_t sum_inputs(const int16_t *patch, uint32_t n) {
 }
 
 /* a[0], a[stride], ... = n elements of a vector. */
-ESNN_INLINE void put(int32_t *a, size_t stride, int32x4_t v, uint32_t n) {
+static ESNN_INLINE void put(int32_t *a, size_t stride, int32x4_t v, uint32_t n) {
     int32_t element[ROWS];
     vst1q_s32(element, v);
     for (uint32_t r = 0; r < n; r++) {
@@ -90,8 +89,8 @@ ESNN_INLINE void put(int32_t *a, size_t stride, int32x4_t v, uint32_t n) {
     }
 }
 
-ESNN_INLINE void binary_rows(const uint8_t *x, int32_t all, const uint8_t *w, int32_t *a, uint32_t row_bytes,
-                             uint32_t outputs, size_t stride, int is_signed) {
+static ESNN_INLINE void binary_rows(const uint8_t *x, int32_t all, const uint8_t *w, int32_t *a, uint32_t row_bytes,
+                                    uint32_t outputs, size_t stride, int is_signed) {
     const int32x4_t b = vdupq_n_s32(all);
     for (; outputs >= ROWS; outputs -= ROWS, w += (size_t)ROWS * row_bytes, a += ROWS * stride) {
         const int32x4_t s = binary4(x, w, row_bytes, row_bytes, is_signed);
