@@ -65,20 +65,20 @@ class LateRing:
         kept = left_to_learn(model) if states and seconds else ()
         #: Where the bytes that a step leaves lie in a snapshot.
         self._places = np.array([at for t in kept for at in range(t.offset, t.offset + t.nbytes)], np.intp)
-        capacity = math.ceil(seconds * model.rate_hz / hop)
         step_bytes = len(self._places)
         try:
+            capacity = math.ceil(seconds * model.rate_hz / hop)
             self._states = np.zeros((capacity, step_bytes), np.uint8)
-        except (MemoryError, ValueError):
+            self._seconds = np.zeros(capacity)
+            self._steps = np.full(capacity, -1, np.int64)  # -1: nothing there so far
+            self._decisions = np.zeros(capacity, np.int32)
+            self._open = np.zeros(capacity, np.bool_)  # no label so far
+            self._healthy = np.zeros(capacity, np.bool_)
+        except (MemoryError, OverflowError, ValueError):
             raise ConfigError(
-                f"late labels: expected steps that fit the memory, got {capacity:,} of {step_bytes:,} bytes; "
-                "keep fewer seconds"
+                f"late labels: expected steps of {step_bytes:,} bytes that fit the memory, got those of {seconds:g} "
+                "seconds; keep fewer seconds"
             ) from None
-        self._seconds = np.zeros(capacity)
-        self._steps = np.full(capacity, -1, np.int64)  # -1: nothing there so far
-        self._decisions = np.zeros(capacity, np.int32)
-        self._open = np.zeros(capacity, np.bool_)  # no label so far
-        self._healthy = np.zeros(capacity, np.bool_)
         self._next = 0
         self._latest_gone = -math.inf  # seconds of the latest step let go without a label
 

@@ -244,6 +244,7 @@ def _first_save_was_cut(raw: bytes, slot_bytes: int) -> bool:
         len(raw) == 2 * slot_bytes
         and not any(raw[slot_bytes:])
         and header[-1] == 0
+        and zlib.crc32(header[:-4]) != int.from_bytes(header[-4:], "little")
         and _MAGIC_BYTES.startswith(header[: len(_MAGIC_BYTES)].rstrip(b"\0"))
     )
 

@@ -301,7 +301,7 @@ class _Stream:
         if not self._policy.late_seconds:
             raise ConfigError(
                 "late labels: expected to know how many seconds to keep, got a label of the last "
-                f"{label.seconds:g} s; set --late-seconds"
+                f"{label.seconds:g} s; set --late-seconds, or label each row"
             )
         if not 0 <= label.value < len(self._model.classes):
             raise DataError(f"label: expected 0 to {len(self._model.classes) - 1}, got {label.value}; repair the label")

@@ -39,6 +39,8 @@ def pull(
     source = origin.read(directory) if run is None else run
     if folder.resolve() == source.resolve():
         raise ConfigError(f"{folder}: expected another folder than the run itself, which is kept; choose another -o")
+    if (folder / "step.onnx").exists():
+        raise ConfigError(f"{folder}: expected a folder for a run, got one with an exported model; choose another -o")
     trained = runs.load_run(source)
     pulled = workshop.pull(trained.net, model, payload)
     runs.save_run(replace(trained, net=pulled), folders.make(folder))
@@ -65,6 +67,8 @@ def merge(
     from edgesnn.runtime.model import Model
 
     model = Model.load(directory)
+    if out.resolve() in {path.resolve() for path in states}:
+        raise ConfigError(f"{out}: expected another file than the states that are merged; choose another -o")
     merged = merged_state(model, _payloads(model, states))
     found = held_out.check(model, merged, lambda: sources.open_source(str(check), model)) if check else None
     if found:
@@ -97,6 +101,9 @@ def _payloads(model: Model, paths: Sequence[Path]) -> list[bytes]:
             continue
         if loaded.notice:
             warn(loaded.notice)
+        if loaded.payload in payloads:
+            twin = paths[payloads.index(loaded.payload)]
+            raise ConfigError(f"{path}: expected each state once, got the content of {twin} again; leave one out")
         payloads.append(loaded.payload)
     for earlier in refused[:-1]:
         warn(str(earlier))

@@ -202,6 +202,22 @@ def test_a_first_save_that_was_cut_is_no_state_yet(tmp_path, content):
     assert path.read_bytes() == slot_by_hand(MODEL, 1, PAYLOADS[0]) + bytes(SLOT)
 
 
+def test_a_whole_header_that_ends_with_zero_was_not_cut(tmp_path):
+    """One checksum in 256 ends with a zero byte: a bit that flipped behind it is damage, and nothing is written over."""
+    payload = next(
+        payload for payload in (bytes([k, k >> 8]) + PAYLOADS[0][2:] for k in range(1 << 14))
+        if slot_by_hand(MODEL, 1, payload)[HEADER - 1] == 0
+    )  # fmt: skip
+    path = tmp_path / "user.state"
+    state.save(path, MODEL, payload)
+    broken = bytearray(path.read_bytes())
+    broken[HEADER] ^= 1
+    path.write_bytes(broken)
+    with pytest.raises(StateError) as error:
+        load(path)
+    assert not isinstance(error.value, state.NoStateError)
+
+
 @pytest.mark.parametrize("damaged", [(0,), (0, SLOT), (HEADER, SLOT + HEADER)])
 def test_a_file_that_lost_every_state_is_refused_and_kept(tmp_path, damaged):
     path = tmp_path / "user.state"

@@ -201,6 +201,33 @@ def test_a_state_counts_once(edgesnn: Command, devices: dict[tuple[str, int], Pa
     outcome = edgesnn("merge", exported("means").path, path, path.parent / "." / path.name, "-o", tmp_path / "m")
     assert (outcome.status, outcome.err.count("\n")) == (2, 1)
     assert "got it twice" in outcome.err
+    twin = Path(shutil.copy(path, tmp_path / "twin"))
+    outcome = edgesnn("merge", exported("means").path, path, twin, "-o", tmp_path / "m")
+    assert (outcome.status, outcome.err.count("\n")) == (2, 1)
+    assert f"got the content of {path} again" in outcome.err
+
+
+def test_what_is_merged_is_not_written_over(
+    edgesnn: Command, devices: dict[tuple[str, int], Path], tmp_path: Path
+) -> None:
+    mine = Path(shutil.copy(devices["means", 3], tmp_path / "mine"))
+    before = mine.read_bytes()
+    outcome = edgesnn("merge", exported("means").path, mine, devices["means", 4], "-o", mine)
+    assert (outcome.status, outcome.err.count("\n")) == (2, 1)
+    assert "expected another file than the states that are merged" in outcome.err
+    assert mine.read_bytes() == before
+
+
+def test_a_run_is_not_pulled_into_an_exported_model(
+    edgesnn: Command, devices: dict[tuple[str, int], Path], tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    edgesnn("export", run_folder(0), "-o", folder, "--learn", "means", "--window", 2)
+    before = {path.name for path in folder.iterdir()}
+    outcome = edgesnn("pull", folder, "--state", devices["means", 4], "-o", folder)
+    assert (outcome.status, outcome.err.count("\n")) == (2, 1)
+    assert "got one with an exported model" in outcome.err
+    assert {path.name for path in folder.iterdir()} == before
 
 
 def test_a_damaged_slot_is_told_and_the_other_taken(
