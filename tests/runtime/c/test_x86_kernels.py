@@ -68,6 +68,22 @@ def test_linear(kernel, variant, seed, inputs, outputs, dtype, binary):
     np.testing.assert_array_equal(a, golden.linear(x, w))
 
 
+@synapses
+@pytest.mark.parametrize(("value", "dtype"), [(255, np.uint8), (127, np.int8), (-128, np.int8)])
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_sums_of_the_largest_inputs(kernel, variant, value, dtype, sign):
+    """Sums of 16 bits would overflow, were they not added up in time."""
+    x, w, n = np.full(9000, value, dtype), np.full((5, 9000), sign, np.int8), 9000
+    a, scratch = np.empty(5, np.int32), np.full(n + 16, 12345, np.int16)
+    kernel(variant, "binary_linear")(p(x), dtype is np.int8, p(golden.pack_signs(w)), p(scratch), p(a), n, 5)
+    assert a.tolist() == [n * value * sign] * 5
+    x, w, g = x[:3000], w[:3, :3000], Window(1000, 1, 3, 3, 1, 1, 1, 3, 1, 1, 0, 0)
+    a, scratch = np.empty(3, np.int32), np.full(32768, 12345, np.int16)
+    call = kernel(variant, "binary_conv2d")
+    call(p(x), dtype is np.int8, p(golden.pack_signs(w)), p(scratch), p(a), ctypes.byref(g))
+    assert a.tolist() == [3000 * value * sign] * 3
+
+
 @st.composite
 def windows(draw):
     """Widths around those of vectors, strides, and channels beyond those of a tile."""
