@@ -143,15 +143,17 @@ def _peer(layer: _Layer, x: Array, w: Array) -> Call:
     conv, quantized = len(layer.inputs) == 3, x.dtype == np.uint8
     w = w if conv else np.ascontiguousarray(w.T)
     constants: dict[str, Array] = {"w": w}
-    operands, op, result = ["x", "w"], "Conv" if conv else "MatMul", np.dtype(np.float32)
+    attributes: dict[str, Any] = {"pads": [1, 1, 1, 1]} if conv else {}
+    result: np.dtype[Any]
+    operands, op, result = ["x", "w"], "Conv" if conv else "MatMul", np.dtype("float32")
     if quantized and conv:
         one, zero = np.array(1, np.float32), np.array(0, np.uint8)
         constants |= {"xs": one, "xz": zero, "ws": one, "wz": np.array(0, np.int8), "ys": np.array(10, np.float32),
                       "yz": zero}  # fmt: skip
-        operands, op, result = ["x", "xs", "xz", "w", "ws", "wz", "ys", "yz"], "QLinearConv", np.dtype(np.uint8)
+        operands, op, result = ["x", "xs", "xz", "w", "ws", "wz", "ys", "yz"], "QLinearConv", np.dtype("uint8")
     elif quantized:
-        op, result = "MatMulInteger", np.dtype(np.int32)
-    node = helper.make_node(op, operands, ["y"], **({"pads": [1, 1, 1, 1]} if conv else {}))
+        op, result = "MatMulInteger", np.dtype("int32")
+    node = helper.make_node(op, operands, ["y"], **attributes)
     graph = helper.make_graph(
         [node], "layer",
         [helper.make_tensor_value_info("x", helper.np_dtype_to_tensor_dtype(x.dtype), x.shape)],

@@ -73,15 +73,14 @@ def test_linear(kernel, variant, seed, inputs, outputs, dtype, binary):
 @pytest.mark.parametrize("sign", [-1, 1])
 def test_sums_of_the_largest_inputs(kernel, variant, value, dtype, sign):
     """Sums of 16 bits would overflow, were they not added up in time."""
-    x, w, n = np.full(9000, value, dtype), np.full((5, 9000), sign, np.int8), 9000
-    a, scratch = np.empty(5, np.int32), np.full(n + 16, 12345, np.int16)
-    kernel(variant, "binary_linear")(p(x), dtype is np.int8, p(golden.pack_signs(w)), p(scratch), p(a), n, 5)
+    n, x = 9000, np.full(9000, value, dtype)
+    packed = golden.pack_signs(np.full((5, n), sign, np.int8))
+    a, scratch = np.empty(5, np.int32), np.full(65536, 12345, np.int16)
+    kernel(variant, "binary_linear")(p(x), dtype is np.int8, p(packed), p(scratch), p(a), n, 5)
     assert a.tolist() == [n * value * sign] * 5
-    x, w, g = x[:3000], w[:3, :3000], Window(1000, 1, 3, 3, 1, 1, 1, 3, 1, 1, 0, 0)
-    a, scratch = np.empty(3, np.int32), np.full(32768, 12345, np.int16)
-    call = kernel(variant, "binary_conv2d")
-    call(p(x), dtype is np.int8, p(golden.pack_signs(w)), p(scratch), p(a), ctypes.byref(g))
-    assert a.tolist() == [3000 * value * sign] * 3
+    g = Window(3000, 1, 3, 5, 1, 1, 1, 3, 1, 1, 0, 0)
+    kernel(variant, "binary_conv2d")(p(x), dtype is np.int8, p(packed), p(scratch), p(a), ctypes.byref(g))
+    assert a.tolist() == [n * value * sign] * 5
 
 
 @st.composite
