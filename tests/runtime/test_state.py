@@ -203,7 +203,7 @@ def test_a_first_save_that_was_cut_is_no_state_yet(tmp_path, content):
 
 
 def test_a_whole_header_that_ends_with_zero_was_not_cut(tmp_path):
-    """One checksum in 256 ends with a zero byte: a bit that flipped behind it is damage, and stays for a person to see."""
+    """One checksum in 256 ends with a zero byte: a bit that flipped behind it is damage, left for a person to see."""
     payload = next(
         payload for payload in (bytes([k, k >> 8]) + PAYLOADS[0][2:] for k in range(1 << 14))
         if slot_by_hand(MODEL, 1, payload)[HEADER - 1] == 0
