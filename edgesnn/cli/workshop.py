@@ -92,7 +92,7 @@ def _payloads(model: Model, paths: Sequence[Path]) -> list[bytes]:
     for path in paths:
         if named.count(path.resolve()) > 1:
             raise ConfigError(f"{path}: expected each state once, got it twice; leave one out")
-    payloads, refused = [], list[StateError]()
+    payloads, refused = list[bytes](), list[StateError]()
     for path in paths:
         try:
             loaded = state.load(path, model.model_id, model.snapshot_bytes)
