@@ -31,7 +31,7 @@ static ESNN_INLINE ESNN_AVX2 void add_words(const uint8_t *x, size_t pixel_bytes
     }
 }
 
-static ESNN_INLINE ESNN_AVX2 void transpose4(const __m256i sum[PIXELS][2], uint32_t half, int32_t *to, size_t stride) {
+static ESNN_INLINE ESNN_AVX2 void transpose4(__m256i sum[PIXELS][2], uint32_t half, int32_t *to, size_t stride) {
     const __m256i low01 = _mm256_unpacklo_epi32(sum[0][half], sum[1][half]);
     const __m256i high01 = _mm256_unpackhi_epi32(sum[0][half], sum[1][half]);
     const __m256i low23 = _mm256_unpacklo_epi32(sum[2][half], sum[3][half]);

@@ -8,7 +8,7 @@
 
 #define ESNN_AVX512_PDEP __attribute__((target("avx512f,avx512bw,avx512vl,avx512vnni,bmi2")))
 
-static ESNN_INLINE ESNN_AVX512 void transpose4(const __m512i sum[][2], uint32_t half, int32_t *to, size_t stride) {
+static ESNN_INLINE ESNN_AVX512 void transpose4(__m512i sum[][2], uint32_t half, int32_t *to, size_t stride) {
     const __m512i low01 = _mm512_unpacklo_epi32(sum[0][half], sum[1][half]);
     const __m512i high01 = _mm512_unpackhi_epi32(sum[0][half], sum[1][half]);
     const __m512i low23 = _mm512_unpacklo_epi32(sum[2][half], sum[3][half]);
