@@ -14,10 +14,11 @@ import edgesnn.runtime
 C = Path(edgesnn.runtime.__file__).parent / "c"
 SOURCES = sorted((C / "src").glob("*.c"))
 INDIRECT = "__indirect_call"
-#: Calls through a pointer: into the model, to the application's storage, and (on x86-64 alone) to the kernels of a level.
+#: Calls through a pointer: into the model, to the application's storage, and on x86-64 to the kernels of a level.
 POINTERS = {
     "esnn_step", "esnn_learn", "esnn_save", "esnn_load", "esnn_flash_save", "esnn_flash_load",
-    "esnn_slots_next", "esnn_slots_verify", "esnn_slots_load", "find_newest", "check_payload", "program", "esnn_tile_conv2d",
+    "esnn_slots_next", "esnn_slots_verify", "esnn_slots_load", "find_newest", "check_payload", "program",
+    "esnn_tile_conv2d",
 }  # fmt: skip
 ALLOWED_OUTSIDE = {"memcpy", "memset", "memmove", "memcmp"}
 #: gcc for this machine, and for cores with kernels of their own.
