@@ -95,8 +95,14 @@ def _continuous(net: Network, data: Dataset) -> dict[str, float]:
 
 def quantize(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder written by `edgesnn train`.")],
-    weights: Annotated[int | None, typer.Option(metavar="1|2|4|8", help="Bits of a hidden weight.")] = None,
-    spikes: Annotated[int | None, typer.Option(metavar="1|2|4|8", help="Bits of a spike.")] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(metavar="BITS", help="Of a hidden weight, 1, 2, 4 or 8; or by layer, such as conv2=4,rest=1."),
+    ] = None,
+    spikes: Annotated[
+        str | None,
+        typer.Option(metavar="BITS", help="Of a spike, 1, 2, 4 or 8; or by layer, such as neuron1=8,rest=4."),
+    ] = None,
     folder: Annotated[
         Path | None, typer.Option("-o", "--out", metavar="RUN", help="Run folder to write; RUN-quantized if not given.")
     ] = None,
@@ -105,9 +111,10 @@ def quantize(
     from edgesnn import folders, rules, runs
     from edgesnn import quantize as quantized
 
+    texts = (("weights", weights), ("spikes", spikes))
+    flags = {key: _bits(f"--{key}", text) for key, text in texts if text is not None}
     source = runs.load_run(run)
     target = folders.make(folder or run.with_name(f"{run.name}-quantized"))
-    flags = {key: value for key, value in (("weights", weights), ("spikes", spikes)) if value is not None}
     settings: dict[str, Any] = {**(source.config.quantization or {}), **flags}
     unknown = settings.keys() - inspect.signature(quantized).parameters.keys()
     if unknown:
@@ -177,3 +184,16 @@ def _numbers(flag: str, text: str) -> list[int]:
     if not all(part.isdecimal() and int(part) for part in parts):
         raise ConfigError(f"{flag}: expected whole numbers above 0, joined by commas, got {text!r}; write e.g. 128,128")
     return [int(part) for part in parts]
+
+
+def _bits(flag: str, text: str) -> int | dict[str, int]:
+    """4 from "4"; {"conv2": 4, "rest": 1} from "conv2=4,rest=1"."""
+    if text.isdecimal():
+        return int(text)
+    pairs = [tuple(side.strip() for side in part.split("=")) for part in text.split(",")]
+    if not all(len(pair) == 2 and pair[0] and pair[1].isdecimal() for pair in pairs):
+        raise ConfigError(f"{flag}: expected a number, or LAYER=BITS joined by commas, got {text!r}; write e.g. rest=4")
+    bits = {name: int(number) for name, number in pairs}
+    if len(bits) < len(pairs):
+        raise ConfigError(f"{flag}: expected each layer once, got {text!r}; leave out what is not meant")
+    return bits
