@@ -9,9 +9,7 @@ import nir
 import numpy as np
 
 from edgesnn.errors import InteropError
-
-#: What `nir.read` raises for files that are not HDF5, not NIR, or not consistent.
-_UNREADABLE = (OSError, KeyError, ValueError, TypeError, AttributeError, AssertionError, IndexError, RuntimeError)
+from edgesnn.interop import nir_file
 
 
 @dataclass(frozen=True)
@@ -60,11 +58,7 @@ def read_chain(source: str | Path | nir.NIRGraph) -> NirChain:
 
 
 def _read(path: Path) -> nir.NIRGraph:
-    try:
-        graph = nir.read(path)
-    except _UNREADABLE as error:
-        reason = " ".join(str(error).split())
-        raise InteropError(f"{path}: expected a NIR file, got what cannot be read: {reason}; write it again") from None
-    if not isinstance(graph, nir.NIRGraph):
-        raise InteropError(f"{path}: expected a graph, got a single {type(graph).__name__}; write the whole network")
-    return graph
+    node = nir_file.read(path)
+    if not isinstance(node, nir.NIRGraph):
+        raise InteropError(f"{path}: expected a graph, got a single {type(node).__name__}; write the whole network")
+    return node
