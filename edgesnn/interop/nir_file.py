@@ -30,7 +30,7 @@ def read(path: Path) -> nir.NIRNode:
     """
     with TemporaryDirectory(prefix="edgesnn-") as folder:
         copy = Path(folder) / "copy.nir"
-        command = [sys.executable, "-P", PROGRAM, path, copy]
+        command = [sys.executable, "-P", str(PROGRAM), str(path), str(copy)]
         try:
             done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=_SECONDS)
         except subprocess.TimeoutExpired:
