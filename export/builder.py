@@ -92,7 +92,7 @@ class GraphBuilder:
 
 def finish(graph: onnx.GraphProto, metadata: dict[str, str]) -> onnx.ModelProto:
     """Wrap a graph with the functions it calls and the metadata, check it, and seal it with its hashes."""
-    functions = protos({node.op_type for node in graph.node if node.domain == DOMAIN})
+    functions = protos(_called(graph))
     opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(DOMAIN, VERSION)]
     model = helper.make_model(
         graph, functions=functions, opset_imports=opsets, producer_name="edgesnn", ir_version=IR_VERSION
@@ -103,6 +103,12 @@ def finish(graph: onnx.GraphProto, metadata: dict[str, str]) -> onnx.ModelProto:
     digest = content_hash(model)
     helper.set_model_props(model, {SOURCE_HASH: digest} | kept | {CONTENT_HASH: digest})
     return model
+
+
+def _called(graph: onnx.GraphProto) -> set[str]:
+    """The functions of the library that a graph calls, those of the bodies in it included."""
+    called = {node.op_type for node in graph.node if node.domain == DOMAIN}
+    return called.union(*(_called(entry.g) for node in graph.node for entry in node.attribute if entry.HasField("g")))
 
 
 def _value_info(name: str, dtype: str, shape: list[int | str]) -> onnx.ValueInfoProto:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast
 
 import onnx as onnx_format
 
@@ -23,15 +23,18 @@ from edgesnn.runtime.model import FORMAT, LearnSpec, Model
 #: Names of files that stand beside NAME.c and NAME.h in a C package.
 _RESERVED = ("main", "esnn")
 _DEFAULTS = LearnerSettings()
+#: The window of any number of steps.
+DYNAMIC = "dynamic"
 _STEP = "One time step: input and states -> decision values and new states."
 
 
 def onnx(
     qnet: Network,
     directory: str | Path,
-    window: int | None = None,
+    window: int | Literal["dynamic"] | None = None,
     learn: str | None = None,
     *,
+    constant_input: bool = False,
     name: str | None = None,
     rule: str = "",
     learning_rate: float = _DEFAULTS.learning_rate,
@@ -43,9 +46,11 @@ def onnx(
     Args:
         qnet: a calibrated network from `edgesnn.quantize`.
         directory: created if missing; graphs in it are replaced.
-        window: time steps of the parallel-time-step graph (default: those of the data).
+        window: time steps of the parallel-time-step graph (default: those of the data), or `dynamic`: any number.
         learn: what the device may learn: None, `means` (class means behind a guard), or by gradient descent `readout`,
             `readout+thresholds`, `last:N` (hidden layers) or `all`.
+        constant_input: the window takes one frame that stands still for all its steps, as images do; what only reads
+            the frame is computed once.
         name: identifier of the model in generated C (default: the data's name).
         rule: the rule it was trained with, recorded in the metadata.
         learning_rate: of the real-valued weights; for the readout rounded to a power of two in integer units.
@@ -61,7 +66,9 @@ def onnx(
         ExportError: a layer without an integer form, or an integer that could overflow.
     """
     check_calibrated(qnet)
-    steps = qnet.config["data"]["steps"] if window is None else window
+    steps = window if isinstance(window, int) else qnet.config["data"]["steps"]
+    if window not in (None, DYNAMIC, steps):
+        raise ExportError(f"window: expected a number of time steps or '{DYNAMIC}', got {window!r}; choose one")
     if steps < 1:
         raise ExportError(f"window: expected at least 1 time step, got {steps}; choose 1 or more")
     if prior is not None and learn != "means":
@@ -73,7 +80,7 @@ def onnx(
     step = lowered.builder.build("step", metadata, _STEP)
     prove(step)
     sealed = {entry.key: entry.value for entry in step.metadata_props}
-    graphs = {"step": step, "window": window_graph(step, steps)}
+    graphs = {"step": step, "window": window_graph(step, None if window == DYNAMIC else steps, held=constant_input)}
     if learner is not None:
         graphs["learn"] = learner.graph(sealed)
 

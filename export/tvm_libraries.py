@@ -19,12 +19,15 @@ from typing import Any
 import onnx
 
 from edgesnn.export.tvm_targets import TvmTarget, resolve
+from edgesnn.export.window import window
 from edgesnn.runtime.model import Model
 from edgesnn.runtime.tvm import MANIFEST, import_tvm
 
 
 def tvm(directory: str | Path, target: str = "llvm") -> Path:
     """Compile `step.onnx` and, where present, `window.onnx` and `learn.onnx` into `directory/tvm/*.so`.
+
+    A window of any number of steps is compiled for those of the model.
 
     Args:
         directory: folder written by `edgesnn.export.onnx`.
@@ -42,13 +45,16 @@ def tvm(directory: str | Path, target: str = "llvm") -> Path:
     graphs = {
         name: model.graph(name) for name in ("step", "window", "learn") if (model.path / f"{name}.onnx").is_file()
     }
+    if "window" in graphs and model.window.steps is None:  # TVM has no Scan
+        graphs["window"] = window(model.step, model.time_steps, held=model.window.held)
     compiler = import_tvm()
     machine = resolve(target, compiler)
     out = model.path / "tvm"
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir()
     signatures = {name: _compile(compiler, graph, machine, out / f"{name}.so") for name, graph in graphs.items()}
-    manifest = {"source_hash": model.source_hash, "target": target, "graphs": signatures}
+    held = "window" in graphs and model.window.held
+    manifest = {"source_hash": model.source_hash, "target": target, "constant_input": held, "graphs": signatures}
     (out / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
     return out
 

@@ -11,10 +11,11 @@ import numpy as np
 import onnx
 import onnx.inliner
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper, shape_inference
+from onnx import helper, numpy_helper
 
 from edgesnn.export import tvm_neurons, tvm_synapses
 from edgesnn.export.functions import DOMAIN
+from edgesnn.export.shapes import single_stream
 from edgesnn.export.tvm_window import merge_steps
 
 Array = NDArray[Any]
@@ -60,7 +61,7 @@ class _Lowering:
         self.nodes = merge_steps(proto.graph)
         self.readers = Counter(name for node in self.nodes for name in node.input)
         self.readers.update(entry.name for entry in proto.graph.output)
-        self.types = _single_stream(proto)
+        self.types = single_stream(proto)
         self.values: dict[str, Any] = {}
         self.waiting: dict[str, _Sums] = {}
         self.builder = relax.BlockBuilder()
@@ -254,50 +255,6 @@ def flatten(proto: onnx.ModelProto) -> onnx.ModelProto:
     bare.graph.initializer.extend(constants)
     folded: onnx.ModelProto = optimizer.optimize(onnx.inliner.inline_local_functions(bare))
     return folded
-
-
-def _single_stream(proto: onnx.ModelProto) -> dict[str, tuple[tuple[int, ...], str]]:
-    """Shape and dtype of each value, for one stream."""
-    single = onnx.ModelProto()
-    single.CopyFrom(proto)
-    for entry in single.graph.input:
-        for dim in entry.type.tensor_type.shape.dim:
-            if not dim.HasField("dim_value"):
-                dim.dim_value = 1
-    for entry in single.graph.output:
-        entry.type.tensor_type.ClearField("shape")
-    inferred = shape_inference.infer_shapes(single, data_prop=True).graph
-    types = {
-        entry.name: (
-            tuple(dim.dim_value for dim in entry.type.tensor_type.shape.dim),
-            str(helper.tensor_dtype_to_np_dtype(entry.type.tensor_type.elem_type)),
-        )
-        for entry in (*inferred.input, *inferred.value_info, *inferred.output)
-    }
-    unknown = [name for name, (shape, _) in types.items() if 0 in shape]
-    return types | (_observed(single, unknown) if unknown else {})
-
-
-def _observed(proto: onnx.ModelProto, names: list[str]) -> dict[str, tuple[tuple[int, ...], str]]:
-    """Shape and dtype of these values in one run on zeros: inference does not see shapes that a body computes."""
-    from edgesnn.runtime.ort import open_as_is
-
-    watched = onnx.ModelProto()
-    watched.CopyFrom(proto)
-    del watched.graph.output[:]
-    watched.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
-    session = open_as_is(watched)
-    given = {entry.name for entry in proto.graph.initializer}
-    zeros = {
-        entry.name: np.zeros(
-            [dim.dim_value for dim in entry.type.tensor_type.shape.dim],
-            helper.tensor_dtype_to_np_dtype(entry.type.tensor_type.elem_type),
-        )
-        for entry in proto.graph.input
-        if entry.name not in given
-    }
-    values = session.run(names, zeros)
-    return {name: (value.shape, str(value.dtype)) for name, value in zip(names, values, strict=True)}
 
 
 def _renamed(function: Any, kernels: dict[str, Any]) -> Any:

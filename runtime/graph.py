@@ -7,11 +7,13 @@ from abc import abstractmethod
 import numpy as np
 
 from edgesnn.errors import BackendError, DataError, EdgesnnError
-from edgesnn.runtime.model import Array, Model
+from edgesnn.runtime.model import Array, Model, WindowSpec
 from edgesnn.runtime.session import Session
 
 #: Suffix of the output that carries the new value of a persistent tensor.
 NEW = ".new"
+#: Input of a window of any number of steps over one x: how many, int64 [1].
+STEPS = "steps"
 #: Characters of what a library says that are quoted.
 _REASON = 200
 
@@ -23,32 +25,57 @@ class GraphSession(Session):
         super().__init__(model)
         self._tensors = dict(model.factory)
 
-    def window(self, xs: Array) -> Array:
-        """Advance T time steps in one call of `window.onnx`; xs integers [T, ...] -> int32 [T, K].
+    @property
+    def window_spec(self) -> WindowSpec:
+        """What `window` takes."""
+        return self.model.window
 
-        T is `model.time_steps`. Equals T calls of `step`, states included.
+    def window(self, xs: Array, steps: int | None = None) -> Array:
+        """Advance T time steps in one call of `window.onnx`. Equals T calls of `step`, states included.
+
+        Args:
+            xs: integers [T, ...]; or, of a window exported with `constant_input`, one frame for all steps.
+            steps: T, where xs is one frame (default: `model.time_steps`).
+
+        Returns:
+            int32 [T, K].
 
         Raises:
-            DataError: another number of time steps, shape or dtype.
+            DataError: a number of time steps that the window does not take, another shape or dtype.
         """
-        xs, spec = np.asarray(xs), self.model.input
-        shape = (self.model.time_steps, *spec.shape)
-        if xs.shape != shape or xs.dtype != spec.dtype:
+        xs, spec, taken = np.asarray(xs), self.model.input, self.window_spec
+        lead = () if taken.held else (taken.steps or (len(xs) if xs.ndim else 1),)
+        if xs.shape != (*lead, *spec.shape) or xs.dtype != spec.dtype:
+            expected = str((*(taken.steps or "T" for _ in lead), *spec.shape)).replace("'", "")
             raise DataError(
-                f"window: expected {spec.dtype} {shape}, got {xs.dtype} {xs.shape}; see `input` in the metadata"
+                f"window: expected {spec.dtype} {expected}, got {xs.dtype} {xs.shape}; see `input` in the metadata"
             )
-        y: Array = self.evaluate("window", xs[:, None])["y"][:, 0]
+        count = (self.model.time_steps if steps is None else steps) if taken.held else len(xs)
+        if not taken.takes(count) or steps not in (None, count):
+            raise DataError(
+                f"window: expected {'any number of' if taken.steps is None else taken.steps} time steps, got "
+                f"{count if steps is None else steps}; give as many, or export again with another window"
+            )
+        x = xs[None] if taken.held else xs[:, None]
+        y: Array = self.evaluate("window", x, steps=count)["y"][:, 0]
         return y
 
-    def evaluate(self, graph: str, x: Array | None = None, label: int | None = None) -> dict[str, Array]:
+    def evaluate(
+        self, graph: str, x: Array | None = None, label: int | None = None, steps: int | None = None
+    ) -> dict[str, Array]:
         """Every output of one run of `step`, `window` or `learn` by name; the persistent tensors take their new values.
 
         Args:
             graph: which one.
-            x: integers [N, ...] of a step, [T, N, ...] of a window.
+            x: integers [N, ...] of a step, [T, N, ...] of a window, or [N, ...] of one that holds x.
             label: of `learn`.
+            steps: T, of a window that holds x.
         """
-        given = {"x": x, "label": None if label is None else np.array([label], np.int32)}
+        given = {
+            "x": x,
+            "label": None if label is None else np.array([label], np.int32),
+            STEPS: None if steps is None else np.array([steps], np.int64),
+        }
         feeds = self._tensors | {name: value for name, value in given.items() if value is not None}
         try:
             outputs = self._run(graph, feeds)

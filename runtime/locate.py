@@ -83,6 +83,7 @@ def _expected(model: Model, run: Run) -> dict[str, Array]:
     for name in steps[0]:
         values |= {f"{name}.{t}": step[name] for t, step in enumerate(steps)}
         values[f"{name}.all"] = np.concatenate([step[name] for step in steps])
+        values[f"{name}.steps"] = np.stack([step[name] for step in steps])
         if name.endswith(NEW):
             values[name] = steps[-1][name]
     values["y"] = np.stack([step["y"] for step in steps])
@@ -95,7 +96,10 @@ def _values(session: Session, run: Run) -> dict[str, Array]:
     if isinstance(session, GraphSession):
         if run.graph == "learn":
             return session.evaluate("learn", label=run.label)
-        return session.evaluate(run.graph, run.frames[:, None] if run.graph == "window" else run.frames)
+        if run.graph == "step":
+            return session.evaluate("step", run.frames)
+        x = run.frames[:1] if session.window_spec.held else run.frames[:, None]
+        return session.evaluate("window", x, steps=len(run.frames))
     values = {}
     if run.graph == "learn":
         session.learn(run.label)

@@ -74,6 +74,20 @@ class LearnSpec:
         return {"scope": self.scope, **self.numbers}
 
 
+@dataclass(frozen=True)
+class WindowSpec:
+    """What `window.onnx` takes: `steps` frames [T, N, ...], or any number of them (None); or, where x is `held`, one
+    frame [N, ...] that stands still for all steps.
+    """
+
+    steps: int | None
+    held: bool
+
+    def takes(self, steps: int) -> bool:
+        """Whether it runs this many steps at once."""
+        return steps >= 1 and self.steps in (None, steps)
+
+
 def read_graph(path: Path) -> onnx.ModelProto:
     """Read one ONNX file and check that it is whole: it parses, has our format, and its content hash agrees.
 
@@ -182,6 +196,21 @@ class Model:
             )
         check_interface(proto, self, path)
         return proto
+
+    @cached_property
+    def window(self) -> WindowSpec:
+        """What `window.onnx` takes.
+
+        Raises:
+            ModelError: there is none, or it is damaged.
+        """
+        graph = self.graph("window").graph
+        x, y = (
+            next(entry for entry in part if entry.name == name)
+            for part, name in ((graph.input, "x"), (graph.output, "y"))
+        )
+        held = len(x.type.tensor_type.shape.dim) == 1 + len(self.input.shape)
+        return WindowSpec(y.type.tensor_type.shape.dim[0].dim_value or None, held)
 
     @property
     def model_id(self) -> int:

@@ -72,7 +72,7 @@ def check_interface(proto: onnx.ModelProto, model: Model, path: Path) -> None:
     tensors = {tensor.name: tensor for tensor in model.tensors}
     graph = proto.graph
     missing = [name for name in ("y",) if graph.name != "learn" and name not in {entry.name for entry in graph.output}]
-    strange = [entry.name for entry in graph.input if entry.name not in {"x", "label", *tensors}]
+    strange = [entry.name for entry in graph.input if entry.name not in {"x", "label", "steps", *tensors}]
     strange += [entry.name for entry in graph.output if entry.name.removesuffix(".new") not in {"y", *tensors}]
     for name in missing or strange:
         wanted = "an output" if missing else "no input or output"

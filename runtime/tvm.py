@@ -10,9 +10,10 @@ import numpy as np
 
 from edgesnn.errors import BackendError, ModelError
 from edgesnn.runtime.graph import GraphSession
-from edgesnn.runtime.model import Array, Model
+from edgesnn.runtime.model import Array, Model, WindowSpec
 
-#: In the folder of compiled libraries: source hash, target, and the names of inputs and outputs in order.
+#: In the folder of compiled libraries: source hash, target, whether the window holds x, and the names of inputs and
+#: outputs in order.
 MANIFEST = "manifest.json"
 
 
@@ -41,6 +42,11 @@ class TvmSession(GraphSession):
             )
         self._tvm = import_tvm()
         self._machine = cache(self._load)
+
+    @property
+    def window_spec(self) -> WindowSpec:
+        """The steps of the model, whatever number `window.onnx` takes."""
+        return WindowSpec(self.model.time_steps, self._manifest.get("constant_input", False))
 
     def _load(self, graph: str) -> Any:
         path = self.model.path / "tvm" / f"{graph}.so"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +67,7 @@ class Window:
 
     start: int
     before: bytes
+    frames: Array
     y: Array
     after: bytes
 
@@ -194,17 +196,31 @@ def _expected(model: Model, start: bytes, steps: int, seed: int) -> Expected:
                 session.learn(int(label))
             after_learn.append(session.snapshot())
         before = [start, *after_learn]
-        size = model.time_steps
         windows = [
-            _window(session, first, before[first], frames[first : first + size])
-            for first in range(0, steps - size + 1, size)
+            _window(session, first, before[first], _shown(model, frames[first : first + size]))
+            for first, size in _windows(model, steps)
         ]
     return Expected(start, frames, labels, np.array(y), after_step, after_learn, windows)
 
 
 def _window(session: Session, start: int, before: bytes, frames: Array) -> Window:
     session.restore(before)
-    return Window(start, before, np.array([session.step(frame) for frame in frames]), session.snapshot())
+    return Window(start, before, frames, np.array([session.step(frame) for frame in frames]), session.snapshot())
+
+
+def _windows(model: Model, steps: int) -> Iterator[tuple[int, int]]:
+    """First step and number of steps of each window: those of the model; where any number goes, others too."""
+    usual = model.time_steps
+    sizes = cycle((usual,) if model.window.steps else (usual, 1, usual + 3))
+    first = 0
+    while first + (size := next(sizes)) <= steps:
+        yield first, size
+        first += size
+
+
+def _shown(model: Model, frames: Array) -> Array:
+    """What the window sees of a stream's frames: of one that holds its x, the first of them at every step."""
+    return np.repeat(frames[:1], len(frames), axis=0) if model.window.held else frames
 
 
 def _follow(session: Session, stream: Expected, step: _Tally, learn: _Tally) -> None:
@@ -223,10 +239,11 @@ def _follow(session: Session, stream: Expected, step: _Tally, learn: _Tally) -> 
 
 
 def _follow_windows(session: GraphSession, stream: Expected, tally: _Tally) -> None:
-    for window in stream.windows:
+    taken = session.window_spec
+    for window in (window for window in stream.windows if taken.takes(len(window.y))):
         session.restore(window.before)
-        frames = stream.frames[window.start : window.start + len(window.y)]
-        y = session.window(frames)
+        frames = window.frames
+        y = session.window(frames[0], len(frames)) if taken.held else session.window(frames)
         found = _first("y", window.y, y) or _first_tensor(session.model, window.after, session.snapshot())
         if tally.differs(len(y), f"window at step {window.start}", found, Run("window", window.before, frames)):
             return

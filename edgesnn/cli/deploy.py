@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -50,8 +50,19 @@ def export(
         ),
     ] = None,
     window: Annotated[
-        int | None, typer.Option(min=1, metavar="T", help="Time steps of window.onnx; those of the data if not given.")
+        str | None,
+        typer.Option(
+            metavar="T|dynamic",
+            help="Time steps of window.onnx; those of the data if not given. dynamic: any number.",
+        ),
     ] = None,
+    constant_input: Annotated[
+        bool,
+        typer.Option(
+            "--constant-input",
+            help="Let window.onnx take one frame for all steps, as still images are; what reads it alone runs once.",
+        ),
+    ] = False,
 ) -> None:
     """Export integer ONNX graphs and, where asked for, compiled libraries or a C package that fits a board."""
     from edgesnn import boards, folders, origin, runs
@@ -62,7 +73,10 @@ def export(
     source = runs.load_run(run)
     scope = None if learn == _NOTHING else learn
     rule = ":".join(str(part) for part in source.config.rule.values())  # as `--rule` of train takes it: sltt:4
-    exporter.onnx(source.net, folder, window=window, learn=scope, rule=rule, prior=_prior(prior, source))
+    exporter.onnx(
+        source.net, folder, window=_window(window), learn=scope, constant_input=constant_input, rule=rule,
+        prior=_prior(prior, source),
+    )  # fmt: skip
     origin.write(folder, run)
     if kind is Format.TVM:
         exporter.tvm(folder)
@@ -71,6 +85,17 @@ def export(
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     out.print(table(("file", "size"), ((str(p.relative_to(folder)), size(p.stat().st_size)) for p in files), numbers=1))
     print_line(f"wrote {folder}; next: edgesnn verify {folder}")
+
+
+def _window(text: str | None) -> int | Literal["dynamic"] | None:
+    """The number of time steps that was given, or any."""
+    if text is None or text == "dynamic":
+        return text
+    if not text.isdecimal() or int(text) < 1:
+        raise ConfigError(
+            f"--window: expected 1 or more time steps, or dynamic, got {text!r}; leave it out for the data's"
+        )
+    return int(text)
 
 
 def _prior(text: str | None, source: Run) -> int | None:
