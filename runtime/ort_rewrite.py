@@ -6,13 +6,13 @@ the nodes it has faster operators for are replaced here; what this module does n
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 import onnx
-from onnx import helper, shape_inference
+from onnx import helper
 
-from edgesnn.runtime import ort_neurons, ort_synapses
+from edgesnn.runtime import ort_neurons, ort_scan, ort_synapses
 from edgesnn.runtime.ort_values import CONTRIB, Form, Rewriter
 
 _DOMAIN = "edgesnn"
@@ -34,8 +34,15 @@ _RULES: dict[str, tuple[_Rule, set[str]]] = {
 
 def rewrite(proto: onnx.ModelProto) -> onnx.ModelProto:
     """The same inputs, outputs and integers, with operators that ONNX Runtime is fast at."""
-    graph = Rewriter(proto.graph, *_inferred(proto))
-    for node in proto.graph.node:
+    graph = Rewriter(proto)
+    _rewrite_nodes(graph)
+    for entry in proto.graph.output:
+        graph.nodes.append(helper.make_node("Identity", [graph.get(entry.name, Form.PLAIN)], [entry.name]))
+    return _assemble(proto, graph)
+
+
+def _rewrite_nodes(graph: Rewriter) -> None:
+    for node in graph.proto.graph.node:
         attributes = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
         rule, known = _RULES.get(node.op_type, (None, set())) if node.domain == _DOMAIN else (None, set())
         if rule is not None and set(attributes) <= known and rule(graph, node, attributes):
@@ -46,11 +53,12 @@ def rewrite(proto: onnx.ModelProto) -> onnx.ModelProto:
             _split(graph, node)
         elif node.op_type == "Concat" and node.domain == "":
             _concat(graph, node)
+        elif node.op_type == "Reshape" and node.domain == "":
+            ort_scan.reshape(graph, node)
+        elif node.op_type == "Scan" and node.domain == "":
+            ort_scan.scan(graph, node, _rewrite_nodes)
         else:
             _keep(graph, node)
-    for entry in proto.graph.output:
-        graph.nodes.append(helper.make_node("Identity", [graph.get(entry.name, Form.PLAIN)], [entry.name]))
-    return _assemble(proto, graph)
 
 
 def _keep(graph: Rewriter, node: onnx.NodeProto) -> None:
@@ -97,7 +105,7 @@ def _concat(graph: Rewriter, node: onnx.NodeProto) -> None:
 
 
 def _assemble(proto: onnx.ModelProto, graph: Rewriter) -> onnx.ModelProto:
-    used = {name for node in graph.nodes for name in node.input}
+    used = set(_read(graph.nodes))
     inputs = {entry.name for entry in proto.graph.input}
     initializers = [init for init in proto.graph.initializer if init.name in used or init.name in inputs]
     initializers += [init for name, init in graph.initializers.items() if name in used]
@@ -110,13 +118,9 @@ def _assemble(proto: onnx.ModelProto, graph: Rewriter) -> onnx.ModelProto:
     return made
 
 
-def _inferred(proto: onnx.ModelProto) -> tuple[dict[str, int], dict[str, tuple[int | None, ...]]]:
-    """Element types and shapes of values by name; None where a dimension has no number."""
-    graph = shape_inference.infer_shapes(proto, data_prop=True).graph
-    types, shapes = {}, {}
-    for entry in (*graph.input, *graph.value_info, *graph.output):
-        tensor = entry.type.tensor_type
-        types[entry.name] = tensor.elem_type
-        if tensor.HasField("shape"):
-            shapes[entry.name] = tuple(dim.dim_value if dim.HasField("dim_value") else None for dim in tensor.shape.dim)
-    return types, shapes
+def _read(nodes: Iterable[onnx.NodeProto]) -> Iterator[str]:
+    """What nodes read, in their bodies too."""
+    for node in nodes:
+        yield from node.input
+        for entry in node.attribute:
+            yield from _read(entry.g.node)

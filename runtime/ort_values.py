@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper, shape_inference
 
 from edgesnn.runtime.model import Array
 
@@ -51,14 +51,14 @@ class Scaled:
 class Rewriter:
     """Nodes and constants of the new graph, and the forms of each value of the old one."""
 
-    def __init__(
-        self, graph: onnx.GraphProto, types: dict[str, int], shapes: dict[str, tuple[int | None, ...]]
-    ) -> None:
-        inputs = {entry.name for entry in graph.input}
+    def __init__(self, proto: onnx.ModelProto, prefix: str = "fast") -> None:
+        """`prefix` begins the names of new values."""
+        inputs = {entry.name for entry in proto.graph.input}
+        self.proto, self.prefix = proto, prefix
         self.constants = {
-            init.name: numpy_helper.to_array(init) for init in graph.initializer if init.name not in inputs
+            init.name: numpy_helper.to_array(init) for init in proto.graph.initializer if init.name not in inputs
         }
-        self.types, self.shapes = types, shapes
+        self.types, self.shapes = _inferred(proto)
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: dict[str, onnx.TensorProto] = {}
         #: Largest value of uint8 spikes, where it is known.
@@ -73,7 +73,7 @@ class Rewriter:
 
     def add(self, op: str, inputs: list[str], domain: str = "", outputs: int = 1, **attributes: Any) -> list[str]:
         """Append a node; returns the names of its outputs."""
-        names = [f"fast.{len(self.nodes)}.{i}" for i in range(outputs)]
+        names = [f"{self.prefix}.{len(self.nodes)}.{i}" for i in range(outputs)]
         self.nodes.append(helper.make_node(op, inputs, names, domain=domain, **attributes))
         return names
 
@@ -86,7 +86,7 @@ class Rewriter:
         array = np.asarray(value)
         key = (array.dtype.str, array.shape, array.tobytes())
         if key not in self._known:
-            name = self._known[key] = f"fast.constant.{len(self._known)}"
+            name = self._known[key] = f"{self.prefix}.constant.{len(self._known)}"
             self.initializers[name] = numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), name)
         return self._known[key]
 
@@ -99,11 +99,14 @@ class Rewriter:
         self._forms[name] = self._forms.setdefault(other, {Form.PLAIN: other})
         self.share(name, other)
 
-    def share(self, name: str, other: str) -> None:
-        """What is known of the range of `other` holds for `name`."""
-        for table in (self.high, self.bounds, self.scaled, self.thresholds):
+    def share(self, name: str, other: str, of: Rewriter | None = None) -> None:
+        """What is known of the range of `other`, a value of this graph or `of` another, holds for `name`."""
+        for mine, table in zip(self._ranges(), (of or self)._ranges(), strict=True):
             if other in table:
-                cast(dict[str, Any], table)[name] = table[other]
+                mine[name] = table[other]
+
+    def _ranges(self) -> tuple[dict[str, Any], ...]:
+        return self.high, self.bounds, self.scaled, self.thresholds
 
     def forms(self, name: str) -> dict[Form, str]:
         """The forms that exist; graph inputs and initializers are plain."""
@@ -190,3 +193,15 @@ def _has_halves(scaled: Scaled) -> bool:
     m = scaled.m.astype(np.int64).reshape(-1)
     twos_of_a = 2 ** np.floor(np.log2(np.maximum(scaled.bound, 1))).astype(np.int64)
     return bool(((m & -m) * twos_of_a >= 1 << (scaled.shift - 1)).any())
+
+
+def _inferred(proto: onnx.ModelProto) -> tuple[dict[str, int], dict[str, tuple[int | None, ...]]]:
+    """Element types and shapes of values by name; None where a dimension has no number."""
+    graph = shape_inference.infer_shapes(proto, data_prop=True).graph
+    types, shapes = {}, {}
+    for entry in (*graph.input, *graph.value_info, *graph.output):
+        tensor = entry.type.tensor_type
+        types[entry.name] = tensor.elem_type
+        if tensor.HasField("shape"):
+            shapes[entry.name] = tuple(dim.dim_value if dim.HasField("dim_value") else None for dim in tensor.shape.dim)
+    return types, shapes
