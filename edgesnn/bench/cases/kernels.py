@@ -30,6 +30,7 @@ class _Layer(LayerShape):
 
     synapse: str
     spikes: bool = False  # binary spikes instead of uint8
+    bits: int = 8  # of a weight, where they are packed
 
 
 #: What is published, by figure.
@@ -41,8 +42,15 @@ _PUBLISHED = {
     "dense_int8_reference": _Layer((256,), 128, "Linear"),
     "conv_int8_reference": _Layer((32, 16, 16), 32, "Conv2d"),
 }
-#: The first layer of the demo's network: a row of the table, no figure.
-_OTHERS = {"dense_u8_w1_96": _Layer((96,), 128, "BinaryLinear"), "dense_int8_96": _Layer((96,), 128, "Linear")}
+#: Weights of 4 and 2 bits, and the first layer of the demo's network: rows of the table, no figures.
+_OTHERS = {
+    **{f"dense_u8_w{bits}": _Layer((256,), 128, "PackedLinear", bits=bits) for bits in (4, 2)},
+    **{f"conv_u8_w{bits}": _Layer((32, 16, 16), 32, "PackedConv2d", bits=bits) for bits in (4, 2)},
+    **{f"dense_s1_w{bits}": _Layer((256,), 128, "PackedLinear", True, bits) for bits in (4, 2)},
+    **{f"conv_s1_w{bits}": _Layer((32, 16, 16), 32, "PackedConv2d", True, bits) for bits in (4, 2)},
+    "dense_u8_w1_96": _Layer((96,), 128, "BinaryLinear"),
+    "dense_int8_96": _Layer((96,), 128, "Linear"),
+}
 
 
 @benchmark(
@@ -118,15 +126,22 @@ def _write(layer: _Layer, folder: Path) -> None:
 
 
 def _synapse(b: GraphBuilder, layer: _Layer, rng: np.random.Generator) -> None:
+    from edgesnn.export.pack import pack_fields, pack_signs
+
     fan_in = int(np.prod(layer.weight_shape[1:]))
     attributes: dict[str, Any] = {}
-    weights: NDArray[Any] = rng.integers(-128, 128, layer.weight_shape).astype(np.int8)
+    half = 2 ** (layer.bits - 1)
+    weights: NDArray[Any] = rng.integers(-half, half, layer.weight_shape).astype(np.int8)
     if layer.synapse.startswith("Binary"):
-        weights = np.packbits(weights.reshape(layer.outputs, -1) > 0, axis=1, bitorder="little")
+        weights = pack_signs(weights)
         attributes["fan_in"] = fan_in
+    elif layer.synapse.startswith("Packed"):
+        weights = pack_fields(weights, layer.bits)
+        attributes |= {"fan_in": fan_in, "bits": layer.bits}
     if len(layer.inputs) == 3:
         attributes |= {"strides": [1, 1], "pads": [1, 1, 1, 1]}
         attributes |= {"kernel": list(layer.weight_shape)} if "fan_in" in attributes else {}
+        attributes |= {"dilations": [1, 1], "group": 1} if "bits" in attributes else {}
     b.constant("layer.weight", weights)
     x = "front.s" if layer.spikes else "x"
     b.call(layer.synapse, "layer.synapse", [x, "layer.weight"], ["layer.a"], **attributes)
@@ -149,7 +164,7 @@ def _hand_on(b: GraphBuilder, shape: tuple[int, ...]) -> None:
 
 def _bound(layer: _Layer) -> int:
     """Of the sums of a layer."""
-    weight = 1 if layer.synapse.startswith("Binary") else 128
+    weight = 1 if layer.synapse.startswith("Binary") else 2 ** (layer.bits - 1)
     return int(np.prod(layer.weight_shape[1:])) * weight * (1 if layer.spikes else 255)
 
 

@@ -1,4 +1,4 @@
-/* Gathering the inputs of a synapse, and the dot products with int8 and with 1-bit weights. */
+/* Gathering the inputs of a synapse, and the dot products with 1-bit weights. */
 #include "esnn_patch.h"
 
 #include "esnn_arith.h"
@@ -77,38 +77,6 @@ void esnn_patch_window(const void *x, esnn_format format, int16_t *patch, const 
     const int16_t *end = widen_window(x, format == ESNN_U8 ? 0 : 0x80, patch, g, row, column);
     const uint32_t n = (uint32_t)(end - patch);
     zero(patch + n, ESNN_PATCH(n) - n);
-}
-
-/* Four rows of W, which share the loads of the inputs. */
-static ESNN_NOINLINE void dot4(const int16_t *patch, const int8_t *w, uint32_t fan_in, int32_t *a, uint32_t stride) {
-    const uint32_t row1 = fan_in, row2 = 2 * fan_in, row3 = 3 * fan_in;
-    int32_t sum0 = 0, sum1 = 0, sum2 = 0, sum3 = 0;
-    ESNN_ONE_TURN
-    for (uint32_t i = 0; i < fan_in; i++, w++) {
-        const int32_t x = patch[i];
-        sum0 += x * w[0];
-        sum1 += x * w[row1];
-        sum2 += x * w[row2];
-        sum3 += x * w[row3];
-    }
-    a[0] = sum0;
-    a[stride] = sum1;
-    a[2 * stride] = sum2;
-    a[3 * stride] = sum3;
-}
-
-void esnn_patch_dot(const int16_t *patch, const int8_t *w, int32_t *a, uint32_t fan_in, uint32_t outputs,
-                    uint32_t stride) {
-    for (; outputs >= 4; outputs -= 4, w += 4 * fan_in, a += 4 * stride) {
-        dot4(patch, w, fan_in, a, stride);
-    }
-    for (; outputs > 0; outputs--, w += fan_in, a += stride) {
-        int32_t sum = 0;
-        for (uint32_t i = 0; i < fan_in; i++) {
-            sum += patch[i] * w[i];
-        }
-        *a = sum;
-    }
 }
 
 /* 1-bit weights: eight of a row are two indices into tables of all signed sums of four inputs. Tables for two bytes of

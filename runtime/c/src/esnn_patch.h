@@ -33,6 +33,8 @@ void esnn_patch_binary_dot(const int16_t *patch, const uint8_t *w, int32_t *a, u
                            uint32_t stride);
 
 /* The same for two patches at once, into a[o*stride] and a[o*stride + 1]: the weights are read once. */
+void esnn_patch_dot_pair(const int16_t *patch0, const int16_t *patch1, const int8_t *w, int32_t *a, uint32_t fan_in,
+                         uint32_t outputs, uint32_t stride);
 void esnn_patch_binary_dot_pair(const int16_t *patch0, const int16_t *patch1, const uint8_t *w, int32_t *a,
                                 uint32_t fan_in, uint32_t outputs, uint32_t stride);
 

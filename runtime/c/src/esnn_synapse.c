@@ -29,11 +29,17 @@ static uint32_t fan_in(const esnn_window *g) {
 }
 
 void esnn_conv2d(const void *x, esnn_format format, const int8_t *w, int16_t *patch, int32_t *a, const esnn_window *g) {
-    /* W (O,C*kh*kw) @ patch (C*kh*kw,) -> a (O,P), a pixel at a time */
-    const uint32_t pixels = g->out_height * g->out_width;
-    for (uint32_t p = 0; p < pixels; p++) {
+    /* W (O,C*kh*kw) @ patch (C*kh*kw,) -> a (O,P), two pixels at a time */
+    const uint32_t pixels = g->out_height * g->out_width, n = fan_in(g);
+    int16_t *second = patch + ESNN_PATCH(n);
+    for (uint32_t p = 0; p < pixels; p += 2) {
         esnn_patch_window(x, format, patch, g, p / g->out_width, p % g->out_width);
-        esnn_patch_dot(patch, w, a + p, fan_in(g), g->out_channels, pixels);
+        if (p + 1 < pixels) {
+            esnn_patch_window(x, format, second, g, (p + 1) / g->out_width, (p + 1) % g->out_width);
+            esnn_patch_dot_pair(patch, second, w, a + p, n, g->out_channels, pixels);
+        } else {
+            esnn_patch_dot(patch, w, a + p, n, g->out_channels, pixels);
+        }
     }
 }
 
