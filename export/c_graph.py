@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,7 +14,7 @@ from onnx import helper, numpy_helper
 from edgesnn.errors import ExportError
 from edgesnn.export.functions import DOMAIN
 from edgesnn.runtime.graph import NEW
-from edgesnn.runtime.model import Model
+from edgesnn.runtime.model import PersistentTensor
 
 Array = NDArray[Any]
 
@@ -66,30 +66,32 @@ class Graph:
 Infer = Callable[[tuple[Tensor, ...], dict[str, Any]], list[tuple[str, tuple[int, ...]]]]
 
 
-def read(proto: onnx.ModelProto, model: Model, infer: dict[str, Infer]) -> Graph:
+def read(graph: onnx.GraphProto, tensors: Iterable[PersistentTensor], infer: dict[str, Infer]) -> Graph:
     """Resolve names, shapes and places.
 
     Args:
-        proto: `step.onnx` or `learn.onnx`.
-        model: the folder it belongs to.
+        graph: that of `step.onnx` or `learn.onnx`.
+        tensors: what the model keeps between calls.
         infer: shape rule of each function that C supports.
 
     Raises:
         ExportError: a node that C does not support.
     """
-    reader = _Reader(proto.graph, model, infer)
-    nodes = [reader.node(node) for node in proto.graph.node]
+    reader = _Reader(graph, tensors, infer)
+    nodes = [reader.node(node) for node in graph.node]
     calls = [node for node in nodes if node is not None]
     calls.sort(key=lambda node: node.op == "NextStep")  # stable: the time index moves on when all have read it
-    outputs = [output.name for output in proto.graph.output]
+    outputs = [output.name for output in graph.output]
     y = reader.tensors[reader.canonical("y")] if "y" in outputs else None
     return Graph(tuple(calls), reader.constants, y)
 
 
 class _Reader:
-    def __init__(self, graph: onnx.GraphProto, model: Model, infer: dict[str, Infer]) -> None:
+    def __init__(
+        self, graph: onnx.GraphProto, tensors: Iterable[PersistentTensor], infer: dict[str, Infer]
+    ) -> None:  # fmt: skip
         self._infer = infer
-        self._persistent = {tensor.name: tensor for tensor in model.tensors}
+        self._persistent = {tensor.name: tensor for tensor in tensors}
         self._aliases = {node.input[0]: node.output[0] for node in graph.node if _keeps(node)}
         self.tensors: dict[str, Tensor] = {}
         self.constants: dict[str, Array] = {}

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from edgesnn.export.c_graph import Infer, Node, Tensor
 from edgesnn.export.c_op import Attributes, Op, Refs, call, format_of, like, struct
-from edgesnn.export.c_window import window_over
+from edgesnn.export.c_window import grouped_window_over, window_over
 
 
 def _learn_readout(node: Node, refs: Refs) -> list[str]:
@@ -118,19 +118,24 @@ def _backward(kernel: str) -> Callable[[Node, Refs], list[str]]:
 
 def _image(inputs: tuple[Tensor, ...], attributes: Attributes) -> tuple[int, ...]:
     """[1, C, H, W] of what a convolution with weights w saw."""
-    return (1, _kernel(inputs[1], attributes)[1], *attributes["size"])
+    return (1, _kernel(inputs[1], attributes)[1] * attributes["group"], *attributes["size"])
 
 
 def _kernel(w: Tensor, attributes: Attributes) -> tuple[int, ...]:
-    """[O, C, kh, kw]: packed weights name it in an attribute."""
+    """[O, C/groups, kh, kw]: packed weights name it in an attribute."""
     return tuple(attributes.get("kernel", w.shape))
+
+
+def _variant(kernel: str, attributes: Attributes) -> str:
+    """The kernel for windows whose places are apart, or for those whose places are not."""
+    return kernel.format("" if list(attributes["dilations"]) == [1, 1] else "dilated_")
 
 
 def _backward_conv(kernel: str) -> Callable[[Node, Refs], list[str]]:
     def emit(node: Node, refs: Refs) -> list[str]:
         (g, w), (back,) = node.inputs, node.outputs
-        declaration, window = window_over(node, back, g, _kernel(w, node.attributes)[2:], refs)
-        return [declaration, call(kernel, *map(refs.pointer, (g, w, back)), window)]
+        declaration, window = grouped_window_over(node, back, g, _kernel(w, node.attributes)[2:], refs)
+        return [declaration, call(_variant(kernel, node.attributes), *map(refs.pointer, (g, w, back)), window)]
 
     return emit
 
@@ -138,7 +143,26 @@ def _backward_conv(kernel: str) -> Callable[[Node, Refs], list[str]]:
 def _backward_maxpool(node: Node, refs: Refs) -> list[str]:
     (g, x), (back,) = node.inputs, node.outputs
     declaration, window = window_over(node, back, g, node.attributes["kernel_shape"], refs)
-    return [declaration, call("esnn_backward_maxpool2d", *map(refs.pointer, (g, x, back)), window)]
+    pointers = refs.pointer(g), refs.pointer(x), format_of(x), refs.pointer(back)
+    return [declaration, call("esnn_backward_maxpool2d", *pointers, window)]
+
+
+def _backward_sum_pool(node: Node, refs: Refs) -> list[str]:
+    (g,), (back,) = node.inputs, node.outputs
+    declaration, window = window_over(node, back, g, node.attributes["kernel_shape"], refs)
+    return [declaration, call("esnn_backward_sum_pool2d", refs.pointer(g), refs.pointer(back), window)]
+
+
+def _backward_delay(node: Node, refs: Refs) -> list[str]:
+    """The newest tap is the last."""
+    (g,), (back,) = node.inputs, node.outputs
+    return [call("memcpy", refs.pointer(back), f"{refs.pointer(g)} + {g.size - back.size}", back.nbytes)]
+
+
+def _clamp_gradient(node: Node, refs: Refs) -> list[str]:
+    g, y = node.inputs
+    return [call("esnn_clamp_gradient", refs.pointer(g), refs.pointer(y), format_of(y), refs.pointer(node.outputs[0]),
+                 g.size, node.attributes["low"], node.attributes["high"])]  # fmt: skip
 
 
 def _empf_gradient(node: Node, refs: Refs) -> list[str]:
@@ -176,10 +200,10 @@ def _learn_conv(kernel: str) -> Callable[[Node, Refs], list[str]]:
     def emit(node: Node, refs: Refs) -> list[str]:
         *learned, x, step, count = node.inputs
         declaration, address = _descent(node, refs)
-        geometry, window = window_over(node, x, step, learned[-1].shape[2:], refs)
-        return [declaration, geometry, call(kernel, *map(refs.pointer, (*learned, x)), format_of(x),
-                                            refs.pointer(step), refs.scalar(count), refs.scratch(node, "uint32_t"),
-                                            address, window)]  # fmt: skip
+        geometry, window = grouped_window_over(node, x, step, learned[-1].shape[2:], refs)
+        return [declaration, geometry, call(_variant(kernel, node.attributes), *map(refs.pointer, (*learned, x)),
+                                            format_of(x), refs.pointer(step), refs.scalar(count),
+                                            refs.scratch(node, "uint32_t"), address, window)]  # fmt: skip
 
     return emit
 
@@ -217,9 +241,16 @@ LEARNING: dict[str, Op] = {
         _backward("esnn_backward_binary_linear"),
         arrays=(1,),
     ),
-    "BackwardConv2d": Op(_as("int32", _image), _backward_conv("esnn_backward_conv2d"), arrays=(1,)),
-    "BackwardBinaryConv2d": Op(_as("int32", _image), _backward_conv("esnn_backward_binary_conv2d"), arrays=(1,)),
+    "BackwardConv2d": Op(_as("int32", _image), _backward_conv("esnn_backward_{}conv2d"), arrays=(1,)),
+    "BackwardBinaryConv2d": Op(_as("int32", _image), _backward_conv("esnn_backward_{}binary_conv2d"), arrays=(1,)),
     "BackwardMaxPool2d": Op(_as("int32", lambda inputs, _: inputs[1].shape), _backward_maxpool),
+    "BackwardSumPool2d": Op(
+        _as("int32", lambda inputs, attributes: (*inputs[0].shape[:2], *attributes["size"])), _backward_sum_pool
+    ),
+    "BackwardDelay": Op(
+        _as("int32", lambda inputs, attributes: (1, inputs[0].size // attributes["taps"])), _backward_delay
+    ),
+    "ClampGradient": Op(like(0), _clamp_gradient, shares=(0,)),
     "EMPFGradient": Op(like(0), _empf_gradient, shares=(0,)),
     "LIFGradient": Op(like(0), _lif_gradient, shares=(0,)),
     "LearnLinear": Op(
@@ -234,9 +265,9 @@ LEARNING: dict[str, Op] = {
         lambda node: _ACTIVE_BYTES * node.inputs[2].size,
         updates=((0, 0), (1, 1)),
     ),
-    "LearnConv2d": Op(like(0), _learn_conv("esnn_learn_conv2d"), _conv_scratch, updates=((0, 0),)),
+    "LearnConv2d": Op(like(0), _learn_conv("esnn_learn_{}conv2d"), _conv_scratch, updates=((0, 0),)),
     "LearnBinaryConv2d": Op(
-        like(0, 1), _learn_conv("esnn_learn_binary_conv2d"), _conv_scratch, updates=((0, 0), (1, 1))
+        like(0, 1), _learn_conv("esnn_learn_{}binary_conv2d"), _conv_scratch, updates=((0, 0), (1, 1))
     ),
     "LearnThreshold": Op(like(0), _learn_threshold, updates=((0, 0),)),
     "LearnBias": Op(like(0, 2), _learn_bias, updates=((0, 0), (1, 2))),

@@ -124,8 +124,8 @@ def program(model: Model) -> Program:
         ModelError: a graph is missing or corrupted.
         ExportError: a graph holds what C does not support, or for which no bound can be shown.
     """
-    step = choose(read(model.graph("step"), model, INFER), intervals(model.graph("step")))
-    learn = read(model.graph("learn"), model, INFER) if model.learn else None
+    step = choose(read(model.graph("step").graph, model.tensors, INFER), intervals(model.graph("step")))
+    learn = read(model.graph("learn").graph, model.tensors, INFER) if model.learn else None
     step_arena = plan(step, model.snapshot_bytes)
     learn_arena = plan(learn, model.snapshot_bytes) if learn else None
     return Program(

@@ -34,10 +34,17 @@ def window_over(node: Node, image: Tensor, windows: Tensor, kernel: Sequence[int
 
 def grouped_window(node: Node, kernel: Sequence[int], refs: Refs) -> tuple[str, str]:
     """The same with dilations and groups, an `esnn_grouped_window`."""
+    return grouped_window_over(node, node.inputs[0], node.outputs[0], kernel, refs)
+
+
+def grouped_window_over(
+    node: Node, image: Tensor, windows: Tensor, kernel: Sequence[int], refs: Refs
+) -> tuple[str, str]:  # fmt: skip
+    """`grouped_window` where the image is not the node's first input, or the windows are not its output."""
     name = f"{refs.identifier(node.name)}_window"
-    ends = node.inputs[0], node.outputs[0]
     more = ", ".join(map(str, (*node.attributes["dilations"], node.attributes["group"])))
-    return f"static const esnn_grouped_window {name} = {{{{{_fields(node, *ends, kernel)}}}, {more}}};", f"&{name}"
+    fields = _fields(node, image, windows, kernel)
+    return f"static const esnn_grouped_window {name} = {{{{{fields}}}, {more}}};", f"&{name}"
 
 
 def _fields(node: Node, x: Tensor, y: Tensor, kernel: Sequence[int]) -> str:

@@ -1,98 +1,175 @@
-"""How an error gets back to the spikes of a layer: through the poolings and reshapes between them and their reader."""
+"""Where an error goes: the nodes of a step from the readout back to the first layer that learns.
+
+The temporal terms are dropped (SLTT eq. 12-13), so that no error goes into a state.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections import Counter
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
 
-import onnx
 from onnx import helper
 
 from edgesnn.errors import ExportError
-from edgesnn.export.lower import Lowered, Signal
+from edgesnn.export.bounds import Interval, intervals
+from edgesnn.export.builder import GraphBuilder
+from edgesnn.export.c_graph import Node, Tensor, read
+from edgesnn.export.c_ops import INFER
+from edgesnn.export.learn import WEIGHT
+from edgesnn.export.lower import HiddenLayer
+from edgesnn.export.lower.values import Weights
+from edgesnn.export.scopes import Scope
+from edgesnn.runtime.model import PersistentTensor
 
-_POOLS = ("MaxPool2d", "PaddedMaxPool2d")
+SYNAPSES = ("Linear", "BinaryLinear", "Conv2d", "BinaryConv2d", "GroupedConv2d", "GroupedBinaryConv2d")
+MAXIMA, SUMS = ("MaxPool2d", "PaddedMaxPool2d"), ("SumPool2d", "AveragePool2d")
+_NEURONS = ("EMPF", "LIF")
+#: Functions that an error passes, and the inputs that it goes to.
+_PASSES: dict[str, Sequence[int]] = {
+    **dict.fromkeys((*SYNAPSES, *MAXIMA, *SUMS, "Rescale", "Requantize", "Widen"), (0,)),
+    **dict.fromkeys((*_NEURONS, "Delay"), (1,)),
+    "Add": (0, 1),
+}
+#: Those that it does not, and what depends on a layer before them.
+_STOPS: dict[str, Sequence[int]] = {
+    **dict.fromkeys(("PackedLinear", "PackedConv2d", "Upsample2d", "ParallelEMPF"), (0,)),
+    **dict.fromkeys(("LIFDrop", "LIFClear"), (1,)),
+    "ChannelAttention": (0, 1),
+}
+#: A linear layer that learns has fewer inputs: its kernel counts them in 16 bits.
+_MOST_INPUTS = 2**16
 
 
 @dataclass(frozen=True)
-class Windows:
-    """The geometry of a convolution or pooling, in attributes as the functions have them."""
+class ErrorPath:
+    """nodes: those that an error reaches, in the order of the step. source: what the readout reads. wanted: the values
+    whose gradient is computed. shared: those that several nodes read. growth: how many times the largest error of a
+    value those may be that follow from it, until they are scaled anew. made: every value as its writer made it. ranges:
+    of every value.
+    """
 
-    kernel: tuple[int, int]
-    strides: list[int]
-    pads: list[int]
+    nodes: tuple[Node, ...]
+    source: Tensor
+    wanted: frozenset[str]
+    shared: frozenset[str]
+    growth: Mapping[str, int]
+    made: Mapping[str, Tensor]
+    ranges: Mapping[str, Interval]
+    weights: Mapping[str, Weights]  # that learn, by name
+    thresholds: Mapping[str, HiddenLayer]  # that learn, by name
 
     @property
-    def overlap(self) -> int:
-        """How many windows see a pixel, at most."""
-        return math.prod(-(-size // stride) for size, stride in zip(self.kernel, self.strides, strict=True))
+    def kept(self) -> tuple[Tensor, ...]:
+        """What a step keeps for learning: inputs of synapses that learn, and what tells where an error goes."""
+        values = [self._kept(node) for node in self.nodes]
+        return tuple({value.place: self.made[value.place] for value in values if value is not None}.values())
 
-    @property
-    def attributes(self) -> dict[str, list[int]]:
-        """Those that all functions share."""
-        return {"strides": self.strides, "pads": self.pads}
-
-
-@dataclass(frozen=True)
-class View:
-    """A layer without weights: a pooling by maximum, or a reshape (no windows)."""
-
-    name: str
-    source: Signal
-    windows: Windows | None
+    def _kept(self, node: Node) -> Tensor | None:
+        if node.op in SYNAPSES:
+            return node.inputs[0] if node.inputs[1].place in self.weights else None
+        if node.op in MAXIMA:
+            return node.inputs[0]
+        return node.outputs[0] if node.op in ("LIF", "Requantize") else None
 
 
-def error_path(lowered: Lowered, spikes: Signal, reader: Signal) -> tuple[View, ...]:
-    """The views between a layer's spikes and what the next layer reads, that next to the reader first.
+def error_path(builder: GraphBuilder, hidden: Sequence[HiddenLayer], scope: Scope) -> ErrorPath:
+    """The path through the nodes of a step whose last layers learn.
 
     Raises:
-        ExportError: another layer is between them.
+        ExportError: something on it that an error cannot go back through in integers.
     """
-    nodes, name = [], reader.name
-    while name != spikes.name:
-        node = _writer(lowered, name)
-        if node is None or node.op_type not in ("Flatten", *_POOLS):
-            raise ExportError(
-                f"{spikes.name}: expected only poolings by maximum and reshapes before the next layer, got "
-                f"{'another value' if node is None else node.op_type}; learn fewer layers: last:N"
-            )
-        nodes.append(node)
-        name = node.input[0]
-    views, shape = [], spikes.shape
+    thresholds = {f"{layer.name}.theta": layer for layer in _last(hidden, scope.thresholds)}
+    weights = {synapse.name: synapse for layer in _last(hidden, scope.weights) for synapse in layer.synapses}
+    step = helper.make_graph(builder.nodes, "step", builder.inputs, builder.outputs, builder.initializers)
+    kept = [PersistentTensor(**{**tensor, "shape": tuple(tensor["shape"])}, offset=0) for tensor in builder.tensors]
+    nodes = read(step, kept, INFER).nodes
+    depends: set[str] = set()
+    for node in nodes:
+        learns = {value.place for value in node.inputs} & (weights.keys() | thresholds.keys())
+        if learns or any(x.place in depends for x in error_inputs(node)):
+            depends.add(node.outputs[0].place)
+    source = next(node.inputs[0] for node in nodes if any(value.place == WEIGHT for value in node.inputs))
+    reached, found = {source.place}, []
     for node in reversed(nodes):
-        windows = None if node.op_type == "Flatten" else _windows(node, _attributes(node)["kernel_shape"])
-        views.append(View(node.name, replace(spikes, name=node.input[0], shape=shape), windows))
-        shape = (math.prod(shape),) if windows is None else _pooled(shape, windows)
-    return tuple(reversed(views))
+        if error_inputs(node) and node.outputs[0].place in reached & depends:
+            found.append(node)
+            reached |= {x.place for x in error_inputs(node)}
+    passed, wanted = tuple(reversed(found)), frozenset(reached & depends)
+    readers = Counter([source.place, *(x.place for node in passed for x in error_inputs(node))])
+    shared = frozenset(place for place, count in readers.items() if count > 1)
+    path = ErrorPath(
+        passed, source, wanted, shared, _growth(passed, wanted - shared), _made(builder, nodes),
+        intervals(helper.make_model(step)), weights, thresholds,
+    )  # fmt: skip
+    for node in reversed(path.nodes):
+        _check(path, node)
+    return path
 
 
-def convolution(lowered: Lowered, accumulator: str) -> Windows | None:
-    """The windows of the plain convolution that makes this accumulator; None for another node."""
-    node = _writer(lowered, accumulator)
-    if node is None or node.op_type not in ("Conv2d", "BinaryConv2d"):
-        return None
-    stored = next(init.dims for init in lowered.builder.initializers if init.name == node.input[1])
-    return _windows(node, _attributes(node).get("kernel", stored)[2:])
+def error_inputs(node: Node) -> tuple[Tensor, ...]:
+    """The inputs whose errors follow from that of the node's first output."""
+    return tuple(node.inputs[i] for i in (_PASSES | _STOPS).get(node.op, ()))
 
 
-def _writer(lowered: Lowered, name: str) -> onnx.NodeProto | None:
-    return next((node for node in lowered.builder.nodes if name in node.output), None)
+def overlap(node: Node, kernel: Sequence[int]) -> int:
+    """How many windows of a convolution or pooling see a pixel, at most."""
+    dilations, places = node.attributes.get("dilations", (1, 1)), node.outputs[0].shape[2:]
+    sides = zip(kernel, node.attributes["strides"], dilations, places, strict=True)
+    return math.prod(min(-(-side * math.gcd(step, gap) // step), count) for side, step, gap, count in sides)
 
 
-def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
-    return {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
+def _growth(nodes: Sequence[Node], alone: Set[str]) -> dict[str, int]:
+    """Errors of a synapse are scaled when they are summed, those of several readers when they are added: what goes on
+    without is `alone`.
+    """
+    growth: dict[str, int] = {}
+    for node in nodes:
+        further = [growth[x.place] for x in error_inputs(node) if x.place in alone]
+        times = overlap(node, node.attributes["kernel_shape"]) if node.op in (*MAXIMA, *SUMS) else 1
+        growth[node.outputs[0].place] = 1 if node.op in SYNAPSES else max(further, default=1) * times
+    return growth
 
 
-def _windows(node: onnx.NodeProto, kernel: Sequence[int]) -> Windows:
-    attributes = _attributes(node)
-    height, width = kernel
-    return Windows((height, width), list(attributes["strides"]), list(attributes.get("pads", (0, 0, 0, 0))))
+def _made(builder: GraphBuilder, nodes: Sequence[Node]) -> dict[str, Tensor]:
+    given = {}
+    for entry in builder.inputs:
+        kind = entry.type.tensor_type
+        shape = tuple(dim.dim_value or 1 for dim in kind.shape.dim)
+        dtype = str(helper.tensor_dtype_to_np_dtype(kind.elem_type))
+        given[entry.name] = Tensor("input", entry.name, dtype, shape)
+    return given | {node.outputs[0].place: node.outputs[0] for node in nodes if node.outputs[0].kind == "value"}
 
 
-def _pooled(shape: tuple[int, ...], windows: Windows) -> tuple[int, ...]:
-    channels, *sizes = shape
-    before, after = windows.pads[:2], windows.pads[2:]
-    sides = zip(sizes, before, after, windows.kernel, windows.strides, strict=True)
-    return (channels, *((size + first + last - side) // stride + 1 for size, first, last, side, stride in sides))
+def _last(hidden: Sequence[HiddenLayer], count: int) -> Sequence[HiddenLayer]:
+    return hidden[len(hidden) - count :]
+
+
+def _check(path: ErrorPath, node: Node) -> None:
+    """Refuse a node that an error cannot go back through, or that cannot learn."""
+    layer = node.name.rpartition(".")[0] or node.name
+    if node.op == "ParallelEMPF" or (node.op in _NEURONS and not _one(node.inputs[3])):
+        raise ExportError(
+            f"{layer}: expected neurons with a membrane and one threshold for the layer and all time steps, got "
+            "others; learn fewer layers: last:N, or the readout alone"
+        )
+    if node.op in _STOPS:
+        raise ExportError(
+            f"{layer}: expected synapses of 1 or 8 bits, neurons, poolings and sums behind the first layer that "
+            f"learns, got {node.op}; learn fewer layers: last:N, or the readout alone"
+        )
+    if node.op in ("Rescale", "Requantize") and node.inputs[1].index is not None:
+        raise ExportError(
+            f"{layer}: expected norms that are the same at all time steps behind the first layer that learns, got "
+            "some by time step; learn fewer layers: last:N, or the readout alone"
+        )
+    if node.op.endswith("Linear") and node.inputs[1].place in path.weights and node.inputs[0].size >= _MOST_INPUTS:
+        raise ExportError(
+            f"{layer}: expected fewer than {_MOST_INPUTS} inputs of a layer that learns, got {node.inputs[0].size}; "
+            "learn fewer layers: last:N"
+        )
+
+
+def _one(threshold: Tensor) -> bool:
+    return threshold.size == 1 and threshold.index is None

@@ -9,6 +9,7 @@ import onnx
 
 from edgesnn.export.class_means import PRIOR, add_means, factory_means, means_graph, means_spec
 from edgesnn.export.class_means import trace_limit as means_trace_limit
+from edgesnn.export.error_path import error_path
 from edgesnn.export.fixed_point import Q15
 from edgesnn.export.layer_learning import add_states, layers_graph, layers_spec
 from edgesnn.export.layer_learning import trace_limit as layers_trace_limit
@@ -63,9 +64,9 @@ def add_learner(scope: str, lowered: Lowered, layer: QuantReadout, steps: int, s
     rate, seed = settings.learning_rate, settings.seed
     builder.persistent(COUNT, "learner", "int32", (1,))
     if scope != "readout":
-        layers = parse(scope, len(lowered.hidden))
-        add_states(lowered, layers)
-        spec = layers_spec(scope, lowered, scale, rate, seed)
-        return Learner(spec, unit, lambda metadata: layers_graph(lowered, layers, scale, rate, spec, metadata))
+        path = error_path(builder, lowered.hidden, parse(scope, len(lowered.hidden)))
+        add_states(builder, path)
+        spec = layers_spec(scope, readout, scale, rate, seed)
+        return Learner(spec, unit, lambda metadata: layers_graph(builder, readout, path, scale, rate, spec, metadata))
     spec = learn_spec(readout, scale, rate, seed)
     return Learner(spec, unit, lambda metadata: learn_graph(readout, scale, spec, metadata))

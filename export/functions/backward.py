@@ -43,6 +43,26 @@ def BackwardBinaryLinear(g, w, fan_in: int):
 
 
 @script(edgesnn_domain, default_opset=op)
+def BackwardDelay(g, taps: int):
+    """The gradient of the newest of `taps` values: what is older is of other time steps; s32 [1, K*C] -> [1, C]."""
+    count = op.Reshape(op.Constant(value_int=taps), [1])
+    by_tap = op.Reshape(g, op.Concat(count, op.Constant(value_ints=[-1]), axis=0))
+    return op.Gather(by_tap, count - 1, axis=0)
+
+
+@script(edgesnn_domain, default_opset=op)
+def ClampGradient(g, y, low: int, high: int):
+    """g where low < y < high, else 0: the straight-through gradient of a value that was clamped to bits.
+
+    g s32 [1, C, ...], y u8/s8 like g; -129 <= low < high <= 256.
+    """
+    value = op.Cast(y, to=INT32)
+    above = op.Greater(value, op.Cast(op.Constant(value_int=low), to=INT32))
+    below = op.Less(value, op.Cast(op.Constant(value_int=high), to=INT32))
+    return g * op.Cast(op.And(above, below), to=INT32)
+
+
+@script(edgesnn_domain, default_opset=op)
 def EMPFGradient(g, v, theta, k: int):
     """g where the spike was not clipped, else 0: the straight-through gradient of EM-PF.
 

@@ -70,6 +70,13 @@ def membrane_unit(layer: FiringLayer) -> float:
     return layer.scale / 2**EMPF_FRACTION_BITS
 
 
+def triangle(layer: FiringLayer, unit: float) -> int | None:
+    """Half of the width of LIF's surrogate gradient in membrane units; None for other neurons."""
+    if not isinstance(layer, LIF):
+        return None
+    return max(1, round((layer.width or float(numpy(layer.theta_values()).max())) / unit))
+
+
 def _fire(builder: GraphBuilder, name: str, layer: LIF, inputs: list[str], outputs: list[str]) -> None:
     """The function that resets as the neuron does."""
     if layer.reset == "zero":

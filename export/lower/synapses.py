@@ -47,8 +47,10 @@ def integers(name: str, layer: Any) -> tuple[Array, Array, int]:
     return weights, scale, int(quantized.bit_width)
 
 
-def synapse(builder: GraphBuilder, name: str, layer: Any, signal: Signal, learns: Learns) -> Current:
-    """The accumulator of a layer of `QUANT_SYNAPSES`, and its bias as the offset.
+def synapse(
+    builder: GraphBuilder, name: str, layer: Any, signal: Signal, learns: Learns
+) -> tuple[Current, Weights]:  # fmt: skip
+    """The accumulator of a layer of `QUANT_SYNAPSES`, with its bias as the offset; and its weights.
 
     Raises:
         ExportError: a convolution whose padding is not a number of zeros.
@@ -76,8 +78,8 @@ def synapse(builder: GraphBuilder, name: str, layer: Any, signal: Signal, learns
     largest = np.full_like(weights, 1 if binary else TRAINED_WEIGHT) if learns.weights else weights
     bound = accumulator_bound(largest.reshape(len(weights), -1), signal.low, signal.high)
     latent = _latents(weights, layer) if learns.weights and binary else None
-    seen = Weights(operands[1], scale, binary, latent, signal, isinstance(layer, qnn.QuantLinear))
-    return Current((Accumulator(name, f"{name}.a", scale * signal.unit, bound, shape, seen),), offset)
+    current = Current((Accumulator(name, f"{name}.a", scale * signal.unit, bound, shape),), offset)
+    return current, Weights(operands[1], scale, latent)
 
 
 def _latents(signs: Array, layer: Any) -> Array:

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgesnn.export.builder import GraphBuilder
-from edgesnn.neurons.base import Neuron
 
 Array = NDArray[Any]
 
@@ -31,10 +30,7 @@ class Weights:
 
     name: str
     scale: Array  # value of one unit of an int8 weight, or of a sign, per output channel
-    binary: bool
-    latent: Array | None  # of 1-bit weights that learn: int8 [O, C], the real weights times 127
-    source: Signal
-    linear: bool
+    latent: Array | None  # of 1-bit weights that learn: int8 [O, ...], the real weights times 127
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +42,6 @@ class Accumulator:
     unit: Array  # value of one unit, per channel
     bound: int  # on its integers
     shape: tuple[int, ...]
-    weights: Weights | None = None  # of the synapse, where one made it
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,13 +81,15 @@ class ReadoutLayer:
 
 @dataclass(frozen=True, eq=False)
 class HiddenLayer:
-    """A synapse with its norm, and its neuron, as learning sees them."""
+    """A layer of neurons, and the synapses since the neurons before it, as learning sees them.
 
-    name: str  # of the neuron
-    neuron: Neuron
-    current: Accumulator
+    width: half of the surrogate's triangle of LIF neurons, in units of a membrane; None for others.
+    """
+
+    name: str  # of the neurons
     membrane: float  # value of one unit of a membrane
-    spikes: Signal
+    width: int | None
+    synapses: tuple[Weights, ...]
 
 
 @dataclass(frozen=True)

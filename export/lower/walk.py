@@ -12,13 +12,13 @@ from edgesnn.export.builder import BATCH, GraphBuilder
 from edgesnn.export.lower.attention import attended
 from edgesnn.export.lower.blocks import attention, delayed, feedback, residual
 from edgesnn.export.lower.currents import as_current, fold_norm, numpy
-from edgesnn.export.lower.neurons import FiringLayer, membrane_unit, neuron
+from edgesnn.export.lower.neurons import FiringLayer, membrane_unit, neuron, triangle
 from edgesnn.export.lower.pooling import average_pool, flatten, max_pool, requantize, upsample
 from edgesnn.export.lower.readout import add_readout, readout_layer
-from edgesnn.export.lower.synapses import QUANT_SYNAPSES, Learns, synapse
-from edgesnn.export.lower.values import Current, HiddenLayer, Lowered, ReadoutLayer, Signal, Value
+from edgesnn.export.lower.synapses import Learns, synapse
+from edgesnn.export.lower.values import Current, HiddenLayer, Lowered, ReadoutLayer, Signal, Value, Weights
 from edgesnn.export.scopes import parse
-from edgesnn.layers import SECA, Readout, Scale, TemporalConv
+from edgesnn.layers import SECA, Scale, TemporalConv
 from edgesnn.models import Attention, Block, Chain, Feedback, Network, Residual, leaves
 from edgesnn.neurons import LIF, MultiLIF
 from edgesnn.neurons.base import Neuron
@@ -38,7 +38,7 @@ def lower(qnet: Network, learn: str | None) -> Lowered:
     if steps > 1:
         builder.state("t", (1,), batched=False)
         builder.call("NextStep", "t.next", ["t"], ["t" + NEW], steps=steps)
-    walk = _Walk(qnet, learn)
+    walk = _Walk(qnet, learn, builder)
     walk.layers(builder, qnet.layers.items(), "", None)
     if walk.input is None or walk.readout is None:
         raise ExportError("network: expected a readout as its last layer, got none; end it with layers.Readout")
@@ -46,13 +46,18 @@ def lower(qnet: Network, learn: str | None) -> Lowered:
 
 
 class _Walk:
-    """Lowers layers in order; remembers the input, the readout, and the hidden layers that learning may reach."""
+    """Lowers layers in order; remembers the input, the readout, and the hidden layers that learning may reach.
 
-    def __init__(self, qnet: Network, learn: str | None) -> None:
+    A hidden layer is a layer of neurons with the synapses since the neurons before it.
+    """
+
+    def __init__(self, qnet: Network, learn: str | None, builder: GraphBuilder) -> None:
         shape = qnet.input_shape
         self._shape = (shape[0], 1, shape[1]) if len(shape) == 2 else shape  # of rows over time: images of height 1
-        self._synapses = sum(_is_synapse(layer) for layer in qnet.layers.values())
-        self._scope = parse(learn, self._synapses)
+        self._builder = builder
+        self._layers = sum(isinstance(layer, FiringLayer) for _, layer in leaves(qnet))
+        self._scope = parse(learn, self._layers)
+        self._synapses: list[Weights] = []
         self.input: Signal | None = None
         self.readout: ReadoutLayer | None = None
         self.hidden: list[HiddenLayer] = []
@@ -81,8 +86,7 @@ class _Walk:
                 self._readout(builder, name, layer, _signal(name, value))
                 return None
             case qnn.QuantLinear() | qnn.QuantConv1d() | qnn.QuantConv2d():
-                learns = Learns(self._synapses - len(self.hidden) <= self._scope.weights, self._scope.thresholds > 0)
-                return synapse(builder, name, layer, _signal(name, value), learns)
+                return self._synapse(builder, name, layer, _signal(name, value))
             case QuantEMPF() | QuantFoldedEMPF() | LIF() | MultiLIF():
                 return self._neuron(builder, name, layer, as_current(builder, name, value))
             case QuantCurrent():
@@ -110,11 +114,6 @@ class _Walk:
         )
 
     def _block(self, builder: GraphBuilder, name: str, block: Block, value: Value) -> Value:
-        if self._scope.thresholds:
-            raise ExportError(
-                f"{name}: expected a chain of layers to learn, got a {type(block).__name__} block; "
-                "export with learn='means' or 'readout'"
-            )
         match block:
             case Residual():
                 return residual(builder, name, block, value, self.chain)
@@ -124,23 +123,28 @@ class _Walk:
                 return attention(builder, name, block, value, self.chain)
             case TemporalConv():
                 taps = delayed(builder, name, block, _signal(name, value))
-                return synapse(builder, f"{name}.synapse", block.synapse, taps, Learns())
+                return self._synapse(builder, f"{name}.synapse", block.synapse, taps)
         raise ExportError(
             f"{name}: expected a block with an integer form, got {type(block).__name__}; see docs/layers.md"
         )
 
+    def _synapse(self, builder: GraphBuilder, name: str, layer: nn.Module, signal: Signal) -> Current:
+        """Learning goes back through all synapses behind the first layer whose threshold learns."""
+        left = self._layers - len(self.hidden)
+        learns = Learns(0 < left <= self._scope.weights, left < self._scope.thresholds)
+        current, weights = synapse(builder, name, layer, signal, learns)
+        if builder is self._builder:
+            self._synapses.append(weights)
+        return current
+
     def _neuron(self, builder: GraphBuilder, name: str, layer: FiringLayer, current: Current) -> Signal:
-        """A neuron behind one synapse, outside of blocks, is a hidden layer that learning can reach."""
-        learns = self._synapses - len(self.hidden) <= self._scope.thresholds
-        plain = len(current.terms) == 1 and current.terms[0].weights is not None
-        if self._scope.thresholds and not plain:
-            raise ExportError(
-                f"{name}: expected a synapse before every neuron of a network whose layers learn, got another layer; "
-                "export with learn='means' or 'readout'"
-            )
+        """A hidden layer, but in a body of `Feedback` that is lowered to see what it becomes."""
+        learns = self._layers - len(self.hidden) <= self._scope.thresholds
         spikes = neuron(builder, name, layer, current, trainable=learns)
-        if plain and "." not in name:
-            self.hidden.append(HiddenLayer(name, layer, current.terms[0], membrane_unit(layer), spikes))
+        if builder is self._builder:
+            unit = membrane_unit(layer)
+            self.hidden.append(HiddenLayer(name, unit, triangle(layer, unit), tuple(self._synapses)))
+            self._synapses = []
         return spikes
 
     def _readout(self, builder: GraphBuilder, name: str, layer: QuantReadout, signal: Signal) -> None:
@@ -158,10 +162,6 @@ class _Walk:
         dtype, low, high = ("int8", -128, 127) if layer.signed else ("uint8", 0, 255)
         builder.input("x", dtype, [BATCH, *self._shape])
         return Signal("x", layer.scale, low, high, self._shape)
-
-
-def _is_synapse(layer: nn.Module) -> bool:
-    return isinstance(layer, QUANT_SYNAPSES) and not isinstance(layer, Readout)
 
 
 def _there(name: str, value: Value | None) -> Value:

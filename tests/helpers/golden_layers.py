@@ -49,21 +49,25 @@ def random(seed: int, count: int, outputs: int, inputs: int) -> Array:
 
 
 def places(
-    size: tuple[int, ...], windows: tuple[int, ...], kernel: tuple[int, ...], strides: Any, pads: Any
-) -> Iterator[tuple[tuple[int, int], tuple[int, int], tuple[int, int]]]:
+    size: tuple[int, ...], windows: tuple[int, ...], kernel: tuple[int, ...], strides: Any, pads: Any,
+    dilations: Any = (1, 1),
+) -> Iterator[tuple[tuple[int, int], tuple[int, int], tuple[int, int]]]:  # fmt: skip
     """Of every window (row, column) what it sees: place (i, j) and pixel (y, x), row by row; padding is left out."""
     for row, column, i, j in product(*map(range, (*windows, *kernel))):
-        y, x = row * strides[0] - pads[0] + i, column * strides[1] - pads[1] + j
+        y, x = row * strides[0] - pads[0] + i * dilations[0], column * strides[1] - pads[1] + j * dilations[1]
         if 0 <= y < size[0] and 0 <= x < size[1]:
             yield (row, column), (i, j), (y, x)
 
 
-def backward_conv(g: Array, w: Array, size: Any, strides: Any, pads: Any) -> Array:
-    """g [O, H', W'], w [O, C, kh, kw] (signs for 1-bit weights) -> [C, H, W]."""
-    back = np.zeros((w.shape[1], *size), np.int64)
-    for window, place, pixel in places(tuple(size), g.shape[1:], w.shape[2:], strides, pads):
-        back[:, *pixel] += int64(g)[:, *window] @ int64(w)[:, :, *place]
-    return back
+def backward_conv(
+    g: Array, w: Array, size: Any, strides: Any, pads: Any, dilations: Any = (1, 1), group: int = 1
+) -> Array:
+    """g [O, H', W'], w [O, C/G, kh, kw] (signs for 1-bit weights) -> [C, H, W]."""
+    back = np.zeros((group, w.shape[1], *size), np.int64)
+    for window, place, pixel in places(tuple(size), g.shape[1:], w.shape[2:], strides, pads, dilations):
+        for n, (errors, weights) in enumerate(zip(np.split(int64(g), group), np.split(int64(w), group), strict=True)):
+            back[n, :, *pixel] += errors[:, *window] @ weights[:, :, *place]
+    return back.reshape(-1, *size)
 
 
 def backward_maxpool(g: Array, x: Array, kernel: Any, strides: Any, pads: Any) -> Array:
@@ -78,20 +82,30 @@ def backward_maxpool(g: Array, x: Array, kernel: Any, strides: Any, pads: Any) -
     return back
 
 
-def conv_step(x: Array, step: Array, kernel: Any, limit: int, strides: Any, pads: Any) -> Array:
-    """x [C, H, W], step [O, H', W'] -> the steps of all windows added up, [O, C*kh*kw]."""
-    total = np.zeros((len(step), len(x), *kernel), np.int64)
-    q = np.clip(int64(step), -limit, limit)
-    for window, place, pixel in places(x.shape[1:], step.shape[1:], tuple(kernel), strides, pads):
-        total[:, :, *place] += np.outer(q[:, *window], int64(x)[:, *pixel])
+def backward_sum_pool(g: Array, size: Any, kernel: Any, strides: Any, pads: Any) -> Array:
+    """g [C, H', W'] -> [C, H, W]: each to all pixels of its window."""
+    back = np.zeros((len(g), *size), np.int64)
+    for window, _, pixel in places(tuple(size), g.shape[1:], tuple(kernel), strides, pads):
+        back[:, *pixel] += int64(g)[:, *window]
+    return back
+
+
+def conv_step(
+    x: Array, step: Array, kernel: Any, limit: int, strides: Any, pads: Any, dilations: Any = (1, 1), group: int = 1
+) -> Array:
+    """x [C, H, W], step [O, H', W'] -> the steps of all windows added up, [O, C/G*kh*kw]."""
+    channels, outputs = len(x) // group, len(step) // group
+    total = np.zeros((group, outputs, channels, *kernel), np.int64)
+    q, seen = np.clip(int64(step), -limit, limit), int64(x)
+    for window, place, pixel in places(x.shape[1:], step.shape[1:], tuple(kernel), strides, pads, dilations):
+        steps, values = q[:, *window].reshape(group, outputs), seen[:, *pixel].reshape(group, channels)
+        total[:, :, :, *place] += steps[:, :, None] * values[:, None]
     return total.reshape(len(step), -1)
 
 
-def descend_conv(
-    weight: Array, x: Array, step: Array, count: int, *, limit: int, shift: int, seed: int, strides: Any, pads: Any
-) -> Array:
-    """weight [O, C, kh, kw], x [C, H, W], step [O, H', W'] -> new weight."""
-    total = conv_step(x, step, weight.shape[2:], limit, strides, pads)
+def descend_conv(weight: Array, x: Array, step: Array, count: int, *, shift: int, seed: int, **geometry: Any) -> Array:
+    """weight [O, C/G, kh, kw], x [C, H, W], step [O, H', W'] -> new weight; `geometry` as in `conv_step`."""
+    total = conv_step(x, step, weight.shape[2:], **geometry)
     r = random(seed, count, *total.shape) >> (32 - shift)
     return np.clip(int64(weight) - ((total + r) >> shift).reshape(weight.shape), -127, 127)
 

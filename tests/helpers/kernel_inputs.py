@@ -67,7 +67,21 @@ def geometries(draw):
     return channels, outputs, size, kernel, strides, pads
 
 
-def places_of(size, kernel, strides, pads):
+@st.composite
+def grouped_geometries(draw):
+    """(C, O, (H, W), kernel, attributes): those of `geometries`, in groups and with places apart."""
+    channels, outputs, _, kernel, strides, _ = draw(geometries())
+    group, dilations = draw(st.integers(1, 3)), tuple(draw(st.integers(1, 3)) for _ in range(2))
+    span = [(side - 1) * gap + 1 for side, gap in zip(kernel, dilations, strict=True)]
+    size = tuple(draw(st.integers(1, 8)) for _ in range(2))
+    least = [max(side - n, 0) for side, n in zip(span, size, strict=True)]
+    pads = [least[i % 2] if i < 2 else draw(st.integers(0, kernel[i % 2] - 1)) for i in range(4)]
+    attributes = {"strides": strides, "pads": pads, "dilations": dilations, "group": group}
+    return channels * group, outputs * group, size, kernel, attributes
+
+
+def places_of(size, kernel, strides, pads, dilations=(1, 1)):
     """H', W': how many windows there are."""
-    sides = zip(size, kernel, strides, pads[:2], pads[2:], strict=True)
-    return tuple((n + before + after - side) // stride + 1 for n, side, stride, before, after in sides)
+    sides = zip(size, kernel, strides, pads[:2], pads[2:], dilations, strict=True)
+    return tuple((n + before + after - (side - 1) * gap - 1) // stride + 1
+                 for n, side, stride, before, after, gap in sides)  # fmt: skip

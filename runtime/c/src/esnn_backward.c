@@ -1,6 +1,5 @@
 /* Spatial backward of one step: the error at the readout, through weights and neurons, in integers. */
-#include "esnn_arith.h"
-#include "esnn_kernels.h"
+#include "esnn_descent.h"
 
 /* Four columns of W, `inputs` apart from row to row. */
 static void four_columns(const int32_t *g, const int32_t *end, const int8_t *w, int32_t *back, uint32_t inputs) {
@@ -62,6 +61,14 @@ void esnn_backward_binary_linear(const int32_t *g, const uint8_t *w, int32_t *ba
     }
     for (uint32_t i = 0; i < inputs; i++) {
         back[i] = 2 * back[i] - all;
+    }
+}
+
+void esnn_clamp_gradient(const int32_t *g, const void *y, esnn_format format, int32_t *to, uint32_t n, int32_t low,
+                         int32_t high) {
+    for (uint32_t i = 0; i < n; i++) {
+        const int32_t value = esnn_value_at(y, format, i);
+        to[i] = low < value && value < high ? g[i] : 0;
     }
 }
 

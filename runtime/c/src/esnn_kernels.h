@@ -137,10 +137,6 @@ void esnn_packed_linear(const void *x, esnn_format format, const uint32_t *w, ui
                         uint32_t inputs, uint32_t outputs);
 void esnn_packed_conv2d(const void *x, esnn_format format, const uint32_t *w, uint32_t bits, int16_t *patch, int32_t *a,
                         const esnn_grouped_window *g);
-/* On binary spikes x, event-driven; x is 4-byte aligned, `scratch` C elements. */
-void esnn_event_packed_linear(const uint8_t *x, const uint32_t *w, uint32_t bits, uint16_t *scratch, int32_t *a,
-                              uint32_t inputs, uint32_t outputs);
-
 /* Elements of the record of a row of input pixels, in an event-driven convolution. */
 #define ESNN_EVENT_RECORD(channels, width) ((width) * (channels) + ((width) + 1u) * (((channels) + 31u) / 32u))
 
@@ -150,6 +146,11 @@ void esnn_event_packed_linear(const uint8_t *x, const uint32_t *w, uint32_t bits
 void esnn_event_linear(const uint8_t *x, const uint32_t *w, uint16_t *scratch, int32_t *a, uint32_t inputs,
                        uint32_t outputs);
 void esnn_event_conv2d(const uint8_t *x, const uint32_t *w, uint16_t *scratch, int32_t *a, const esnn_window *g);
+/* The same with weights of 2 or 4 bits, stored as in esnn_packed.c with inputs in the order [kh, kw, C]. */
+void esnn_event_packed_linear(const uint8_t *x, const uint32_t *w, uint32_t bits, uint16_t *scratch, int32_t *a,
+                              uint32_t inputs, uint32_t outputs);
+void esnn_event_packed_conv2d(const uint8_t *x, const uint32_t *w, uint32_t bits, uint16_t *scratch, int32_t *a,
+                              const esnn_window *g);
 
 /* y[c,i,j] = max of the window of x, u8 or s8, of which a pixel is inside the image. */
 void esnn_maxpool2d(const void *x, esnn_format format, void *y, const esnn_window *g);
@@ -232,11 +233,20 @@ void esnn_readout_error(const int8_t *weight, const int32_t *bias, const int32_t
 /* back (C,) = W^T g, W (O,C), g (O,); the sum of all |w*g| of one input stays below 2^30. */
 void esnn_backward_linear(const int32_t *g, const int8_t *w, int32_t *back, uint32_t outputs, uint32_t inputs);
 void esnn_backward_binary_linear(const int32_t *g, const uint8_t *w, int32_t *back, uint32_t outputs, uint32_t inputs);
-/* The same through the windows `of` the image back [C,H,W]: g [O,P], W [O,C*kh*kw]. */
-void esnn_backward_conv2d(const int32_t *g, const int8_t *w, int32_t *back, const esnn_window *of);
-void esnn_backward_binary_conv2d(const int32_t *g, const uint8_t *w, int32_t *back, const esnn_window *of);
-/* g [C,P] to the first of the largest pixels of each window of x [C,H,W]. */
-void esnn_backward_maxpool2d(const int32_t *g, const uint8_t *x, int32_t *back, const esnn_window *of);
+/* The same through the windows `of` the image back [C,H,W], in groups: g [O,P], W [O,C/groups*kh*kw]. Places are beside
+ * each other, or `dilated`. */
+void esnn_backward_conv2d(const int32_t *g, const int8_t *w, int32_t *back, const esnn_grouped_window *of);
+void esnn_backward_binary_conv2d(const int32_t *g, const uint8_t *w, int32_t *back, const esnn_grouped_window *of);
+void esnn_backward_dilated_conv2d(const int32_t *g, const int8_t *w, int32_t *back, const esnn_grouped_window *of);
+void esnn_backward_dilated_binary_conv2d(const int32_t *g, const uint8_t *w, int32_t *back,
+                                         const esnn_grouped_window *of);
+/* g [C,P] to the first of the largest pixels of each window of x [C,H,W], u8 or s8. */
+void esnn_backward_maxpool2d(const int32_t *g, const void *x, esnn_format format, int32_t *back, const esnn_window *of);
+/* g [C,P] to all pixels of each window of the image back [C,H,W]; their sum at a pixel stays below 2^31. */
+void esnn_backward_sum_pool2d(const int32_t *g, int32_t *back, const esnn_window *of);
+/* to = g where low < y < high, u8 or s8, else 0; may be the same buffer. */
+void esnn_clamp_gradient(const int32_t *g, const void *y, esnn_format format, int32_t *to, uint32_t n, int32_t low,
+                         int32_t high);
 /* Gradient of n spikes -> of their membranes, which may be the same buffer; v is the membrane after the step. */
 void esnn_empf_gradient(const int32_t *g, const int32_t *v, int32_t *to, uint32_t n, int32_t theta, uint32_t k);
 void esnn_lif_gradient(const int32_t *g, const int32_t *v, const uint8_t *s, int32_t *to, uint32_t n, int32_t theta,
@@ -262,12 +272,18 @@ void esnn_learn_linear(int8_t *weight, const void *x, esnn_format format, const 
                        esnn_active *scratch, const esnn_descent *d);
 void esnn_learn_binary_linear(uint8_t *weight, int8_t *latent, const void *x, esnn_format format, const int32_t *step,
                               int32_t count, esnn_active *scratch, const esnn_descent *d);
-/* The same for a convolution over x [C,H,W], u8 or s8, with step [O,P], of which the steps of all windows are added up.
- * A row of weights has C*kh*kw inputs; `scratch` holds three times as many elements. */
+/* The same for a convolution over x [C,H,W], u8 or s8, in groups, with step [O,P], of which the steps of all windows
+ * are added up. A row of weights has C/groups*kh*kw inputs; `scratch` holds three times as many elements. Places are
+ * beside each other, or `dilated`. */
 void esnn_learn_conv2d(int8_t *weight, const void *x, esnn_format format, const int32_t *step, int32_t count,
-                       uint32_t *scratch, const esnn_descent *d, const esnn_window *g);
+                       uint32_t *scratch, const esnn_descent *d, const esnn_grouped_window *g);
 void esnn_learn_binary_conv2d(uint8_t *weight, int8_t *latent, const void *x, esnn_format format, const int32_t *step,
-                              int32_t count, uint32_t *scratch, const esnn_descent *d, const esnn_window *g);
+                              int32_t count, uint32_t *scratch, const esnn_descent *d, const esnn_grouped_window *g);
+void esnn_learn_dilated_conv2d(int8_t *weight, const void *x, esnn_format format, const int32_t *step, int32_t count,
+                               uint32_t *scratch, const esnn_descent *d, const esnn_grouped_window *g);
+void esnn_learn_dilated_binary_conv2d(uint8_t *weight, int8_t *latent, const void *x, esnn_format format,
+                                      const int32_t *step, int32_t count, uint32_t *scratch, const esnn_descent *d,
+                                      const esnn_grouped_window *g);
 /* The threshold [1] of a layer of n neurons. */
 void esnn_learn_threshold(int32_t *theta, const int32_t *g, uint32_t n, int32_t multiplier, int32_t count,
                           uint32_t shift, uint32_t seed);

@@ -66,6 +66,22 @@ def test_gradient_of_lif_is_a_triangle(seed, size, width):
     assert_function("LIFGradient", inputs, [wanted], ["int32"], width=width, shift=shift)
 
 
+@FEW
+@given(SEEDS, st.integers(1, 9), st.integers(1, 4))
+def test_of_delayed_values_the_newest_gets_the_error(seed, channels, taps):
+    g = ends(np.random.default_rng(seed), -(2**30), 2**30, (1, taps * channels))
+    assert_function("BackwardDelay", {"g": g}, [g[:, -channels:]], ["int32"], taps=taps)
+
+
+@FEW
+@given(SEEDS, st.sampled_from([(np.uint8, -1, 255), (np.uint8, 0, 15), (np.int8, -128, 127)]))
+def test_errors_pass_where_nothing_was_clamped(seed, kind):
+    rng, (dtype, low, high) = np.random.default_rng(seed), kind
+    g, y = ends(rng, -(2**30), 2**30, (1, 3, 2, 4)), ends(rng, low if low < -1 else 0, high, (1, 3, 2, 4), dtype)
+    wanted = np.where((low < golden.int64(y)) & (golden.int64(y) < high), g, 0)
+    assert_function("ClampGradient", {"g": g, "y": y}, [wanted], ["int32"], low=low, high=high)
+
+
 def descent(rng, outputs, inputs):
     dtype, low, high = [("uint8", 0, 1), ("uint8", 0, 255), ("int8", -128, 127), ("int32", 0, 2**15 - 1)][
         rng.integers(4)

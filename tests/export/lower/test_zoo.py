@@ -349,8 +349,8 @@ def test_a_repeated_current_is_made_once(folder):
 
 
 REFUSED = {
-    "layers of a block": ("residual", "all", "block1: expected a chain of layers to learn"),
-    "pools between layers": ("pools", "last:1", "neuron_pool1: expected a synapse before every neuron"),
+    "neurons without membranes": ("residual", "last:1", "neuron3: expected neurons with a membrane and one threshold"),
+    "layers before attention": ("attention", "last:3", "block2.seca: expected synapses of 1 or 8 bits, neurons, "),
     "currents at the readout": ("without norms", "readout", "readout: expected a readout of spikes to learn"),
 }  # fmt: skip
 

@@ -51,6 +51,15 @@ def test_gradients_of_neurons(kernels, seed, width, size, k, in_place):
     np.testing.assert_array_equal(to, golden_layers.lif_gradient(g, v, s, theta, width, shift))
 
 
+@given(*SIZES[:2], st.sampled_from([("uint8", -1, 255), ("uint8", 0, 15), ("int8", -128, 127)]), st.booleans())
+def test_errors_pass_where_nothing_was_clamped(kernels, seed, size, kind, in_place):
+    rng, (dtype, low, high) = np.random.default_rng(seed), kind
+    g, y = ends(rng, -(2**30), 2**30, size), ends(rng, low if dtype == "int8" else 0, high, size, dtype)
+    to = g.copy() if in_place else np.empty(size, np.int32)
+    kernels.esnn_clamp_gradient(p(to) if in_place else p(g), p(y), FORMATS[dtype], p(to), size, low, high)
+    np.testing.assert_array_equal(to, np.where((low < golden.int64(y)) & (golden.int64(y) < high), g, 0))
+
+
 @given(*SIZES, st.sampled_from([("uint8", 0, 1), ("uint8", 0, 255), ("int8", -128, 127), ("int32", 0, 2**15 - 1)]))
 def test_descent(kernels, seed, outputs, inputs, kind):
     """Several steps on the same weights: bits of 1-bit weights are patched, and stay the signs of their latents."""
