@@ -53,7 +53,7 @@ class GraphSession(Session):
         count = (self.model.time_steps if steps is None else steps) if taken.held else len(xs)
         if not taken.takes(count) or steps not in (None, count):
             raise DataError(
-                f"window: expected {'any number of' if taken.steps is None else taken.steps} time steps, got "
+                f"window: expected {'1 or more' if taken.steps is None else taken.steps} time steps, got "
                 f"{count if steps is None else steps}; give as many, or export again with another window"
             )
         x = xs[None] if taken.held else xs[:, None]

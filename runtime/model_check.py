@@ -77,6 +77,8 @@ def check_interface(proto: onnx.ModelProto, model: Model, path: Path) -> None:
     for name in missing or strange:
         wanted = "an output" if missing else "no input or output"
         raise ModelError(f"{path}: expected {wanted} {name!r}, as the metadata have it; export again")
+    for value in (*graph.input, *graph.output):
+        _check_value(value, graph.name, model, path)
     for value in graph.initializer:
         tensor = tensors.get(value.name)
         if tensor is None:
@@ -87,6 +89,41 @@ def check_interface(proto: onnx.ModelProto, model: Model, path: Path) -> None:
                 f"{path}: {value.name}: expected {tensor.dtype} {tensor.shape}, as the metadata have it, got {dtype} "
                 f"{tuple(value.dims)}; export again"
             )
+
+
+def _check_value(value: onnx.ValueInfoProto, graph: str, model: Model, path: Path) -> None:
+    """Raises ModelError where an input or output has another type, or other sizes, than the metadata name.
+
+    The batch may be symbolic, and the time steps of a window; nothing else, for buffers have the sizes of the metadata.
+    """
+    tensors = {tensor.name: (tensor.dtype, tensor.shape) for tensor in model.tensors}
+    known = {
+        "x": (model.input.dtype, (1, *model.input.shape)),
+        "y": ("int32", (1, len(model.classes))),
+        "label": ("int32", (1,)),
+        "steps": ("int64", (1,)),
+    }
+    name = value.name.removesuffix(".new")
+    dtype, shape = (tensors | known)[name]
+    tensor = value.type.tensor_type
+    sizes = [dim.dim_value if dim.HasField("dim_value") else dim.dim_param or "?" for dim in tensor.shape.dim]
+    over_time = graph == "window" and (value.name == "y" or (value.name == "x" and len(sizes) > len(shape)))
+    wanted = [*([model.time_steps] if over_time else []), *shape]
+    batched = {"x", "y"} | {tensor.name for tensor in model.tensors if tensor.kind == "state" and tensor.shape[0] == 1}
+    symbolic = over_time + (name in batched)  # so many of the first may be
+    fits = len(sizes) == len(wanted) and all(
+        size == fixed or (i < symbolic and isinstance(size, str))
+        for i, (size, fixed) in enumerate(zip(sizes, wanted, strict=True))
+    )
+    types = onnx.TensorProto.DataType.items()
+    got = next((name.lower() for name, number in types if number == tensor.elem_type), str(tensor.elem_type))
+    if not fits or got != dtype:
+        open_sizes = [str(size) for size in sizes[symbolic:] if isinstance(size, str)]
+        remedy = f"give {', '.join(open_sizes)} a number and " if open_sizes else ""
+        raise ModelError(
+            f"{path}: {value.name}: expected {dtype} {wanted}, as the metadata have it, got {got} "
+            f"[{', '.join(map(str, sizes))}]; {remedy}export again"
+        )
 
 
 def _require(condition: object, text: str) -> None:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
+import windows
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from onnx.reference import ReferenceEvaluator
 from random_models import RandomModel, Shape
+from windows import Runner
 
 from edgesnn.export.builder import GraphBuilder
 from edgesnn.export.window import window
+from edgesnn.export.window_plan import Kind, plan
 from edgesnn.runtime.model import Model
-from edgesnn.runtime.ort import create_session
 
 DENSE = st.sampled_from(["BinaryLinear", "Linear"])
 CONV = st.sampled_from(["BinaryConv2d", "Conv2d"])
@@ -37,52 +38,25 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("random")
 
 
-def arbitrary(model, rng, batch):
-    """Persistent tensors with any values that a stream may leave behind, and the factory's parameters."""
-    values = dict(model.factory)
-    for tensor in (tensor for tensor in model.tensors if tensor.kind == "state"):
-        leading = () if tensor.name == "t" else (batch,)
-        low, high = (0, model.time_steps - 1) if tensor.name == "t" else (-(2**23), 2**23 - 1)
-        if tensor.name == "readout.trace":
-            low, high = 0, 5000
-        values[tensor.name] = rng.integers(low, high, leading + tensor.shape[1 if leading else 0 :], np.int32, True)
-    return values
-
-
-def run(backend, proto, feeds):
-    """Outputs by name; graphs take what they need of the feeds."""
-    names = {entry.name for entry in proto.graph.input}
-    wanted = {name: value for name, value in feeds.items() if name in names}
-    outputs = [entry.name for entry in proto.graph.output]
-    if backend == "reference":
-        return dict(zip(outputs, ReferenceEvaluator(proto).run(None, wanted), strict=True))
-    return dict(zip(outputs, create_session(proto.SerializeToString()).run(outputs, wanted), strict=True))
-
-
 @settings(max_examples=40)
-@given(shape=shapes(), steps=st.integers(1, 5), batch=st.integers(1, 3), seed=st.integers(0, 2**16))
-def test_window_equals_steps(folder, shape, steps, batch, seed):
+@given(shape=shapes(), steps=st.integers(1, 5), batch=st.integers(1, 3), held=st.booleans(), seed=st.integers(0, 2**16))
+def test_window_equals_steps(folder, shape, steps, batch, held, seed):
     rng = np.random.default_rng(seed)
     model = RandomModel(shape, seed).write(folder, vectors=False)
-    start = arbitrary(model, rng, batch)
-    limits = np.iinfo(shape.input_dtype)
-    x = rng.integers(limits.min, limits.max, (steps, batch, *shape.input_shape), shape.input_dtype, endpoint=True)
+    start = windows.arbitrary(model, rng, batch)
+    x = windows.frames(model, rng, 1 if held else steps, batch)
+    expected = windows.follow(Runner("reference", model.step), start, np.repeat(x, steps, axis=0) if held else x)
 
-    stepper, values, y = ReferenceEvaluator(model.step), dict(start), []
-    for frame in x:
-        wanted = {name: value for name, value in (values | {"x": frame}).items() if name in stepper.input_names}
-        outputs = dict(zip(stepper.output_names, stepper.run(None, wanted), strict=True))
-        y.append(outputs.pop("y"))
-        values |= {name.removesuffix(".new"): value for name, value in outputs.items()}
-
-    proto = window(model.step, steps)
+    proto = window(model.step, steps, held=held)
     onnx.checker.check_model(proto, full_check=True)
     for backend in ("reference", "ort"):
-        outputs = run(backend, proto, start | {"x": x})
-        assert np.array_equal(outputs.pop("y"), np.array(y)), backend
+        outputs = Runner(backend, proto)(start | {"x": x[0] if held else x})
+        assert outputs.keys() == expected.keys()
         for name, value in outputs.items():
-            assert np.array_equal(value, values[name.removesuffix(".new")]), (backend, name)
-        assert {name.removesuffix(".new") for name in outputs} == {t.name for t in model.tensors if t.kind == "state"}
+            assert np.array_equal(value, expected[name]), (backend, name)
+        assert {name.removesuffix(".new") for name in outputs} == {"y"} | {
+            t.name for t in model.tensors if t.kind == "state"
+        }
 
 
 def test_synapses_and_stateless_neurons_run_once(folder):
@@ -102,13 +76,13 @@ def test_parameters_per_step_follow_the_time_index(folder):
     model = RandomModel(Shape(steps=3, neurons=("EMPF",)), 5).write(folder, vectors=False)
     proto, start = window(model.step, 4), dict(model.factory)
     x = np.random.default_rng(0).integers(-128, 128, (4, 1, 13)).astype(np.int8)
-    ends = [run("ort", proto, start | {"x": x, "t": np.array([t], np.int32)}) for t in (0, 1, 2)]
+    ends = [Runner("ort", proto)(start | {"x": x, "t": np.array([t], np.int32)}) for t in (0, 1, 2)]
     assert [int(end["t.new"][0]) for end in ends] == [1, 2, 0]
     assert not np.array_equal(ends[0]["n_fc0.v.new"], ends[1]["n_fc0.v.new"])
 
 
 def test_weights_metadata_and_hash_are_those_of_the_step_graph(folder):
-    model = RandomModel(Shape(learn=True), 3).write(folder, vectors=False)
+    model = RandomModel(Shape(learn=True, steps=3), 3).write(folder, vectors=False)
     proto = window(model.step, 3)
     weights = {init.name: init.SerializeToString() for init in model.step.graph.initializer}
     found = {init.name: init.SerializeToString() for init in proto.graph.initializer}
@@ -145,12 +119,26 @@ def test_what_lies_between_a_state_and_its_new_value_is_repeated_together():
     assert names == ["in.synapse", *repeated, "out.synapse", *(f"out.integrate.{t}" for t in range(3))]
     frames = np.random.default_rng(0).integers(0, 5, (3, 2, 3)).astype(np.uint8)
     start = {"last": np.eye(2, 4, dtype=np.uint8), "v": np.zeros((2, 4), np.int32), "acc": np.zeros((2, 4), np.int32)}
-    values, y = dict(start), []
-    for frame in frames:
-        outputs = run("reference", step, values | {"x": frame})
-        y.append(outputs.pop("y"))
-        values |= {name.removesuffix(".new"): value for name, value in outputs.items()}
-    whole = run("reference", proto, start | {"x": frames})
-    assert np.array_equal(whole["y"], np.array(y))
-    assert all(np.array_equal(whole[f"{name}.new"], values[name]) for name in start)
-    assert len(np.unique(y)) > 3
+    expected = windows.follow(Runner("reference", step), start, frames)
+    whole = Runner("reference", proto)(start | {"x": frames})
+    assert all(np.array_equal(whole[name], expected[name]) for name in expected)
+    assert len(np.unique(whole["y"])) > 3
+
+
+def test_what_reads_a_held_input_alone_runs_once(folder):
+    """The first synapse and its rescale, a parallel neuron behind them and its synapse; not what follows a state."""
+    shape = Shape((2, 6, 5), hidden=(("Conv2d", 3), ("BinaryLinear", 7)), neurons=("ParallelEMPF", "EMPF"), pool=True)
+    step = RandomModel(shape, 1).write(folder, vectors=False).step
+    kinds = {}
+    for group in plan(step.graph, held=True).groups:
+        for node in group.nodes:
+            kinds.setdefault(group.kind, []).append(node.op_type)
+    assert kinds == {
+        Kind.ONCE: ["Conv2d", "Rescale", "ParallelEMPF", "MaxPool2d", "Flatten", "BinaryLinear", "Rescale"],
+        Kind.STEPS: ["EMPF", "LeakyIntegrate", "Trace"],
+        Kind.TOGETHER: ["Linear", "Rescale"],
+    }
+    proto = window(step, 4, held=True)
+    x = next(entry for entry in proto.graph.input if entry.name == "x")
+    assert [dim.dim_value for dim in x.type.tensor_type.shape.dim] == [0, 2, 6, 5]
+    assert sum(node.op_type == "Conv2d" for node in proto.graph.node) == 1

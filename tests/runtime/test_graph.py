@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import pytest
 from random_models import RandomModel, Shape
 
 from edgesnn.errors import DataError
+from edgesnn.export.window import window
 from edgesnn.runtime.graph import GraphSession
+from edgesnn.runtime.model import Model, WindowSpec
 from edgesnn.runtime.ort import OrtSession
 from edgesnn.runtime.reference import ReferenceSession
 from edgesnn.runtime.vectors import random_stream
@@ -102,5 +105,57 @@ def test_a_window_of_another_shape_is_one_line_and_changes_nothing(model, backen
     before = session.snapshot()
     with pytest.raises(DataError, match=r"^window: expected int8 \(3, 5\), got .*$") as error:
         session.window(xs)
+    assert "\n" not in str(error.value)
+    assert session.snapshot() == before
+
+
+def exported(folder, steps, held=False):
+    """A model of three time steps whose window takes this many, or any."""
+    model = RandomModel(Shape((5,), hidden=(("BinaryLinear", 4),), steps=3), seed=3).write(folder, vectors=False)
+    onnx.save_model(window(model.step, steps, held=held), folder / "window.onnx")
+    return Model.load(folder)
+
+
+@pytest.mark.parametrize("backend", [ReferenceSession, OrtSession])
+def test_a_window_of_any_number_of_steps_goes_on_where_the_last_ended(tmp_path, backend):
+    model = exported(tmp_path, None)
+    assert model.window == WindowSpec(None, held=False)
+    frames, _ = random_stream(model, 12, 8)
+    steps, windows = ReferenceSession(model), backend(model)
+    for start, end in ((0, 1), (1, 6), (6, 8), (8, 12)):
+        y = windows.window(frames[start:end])
+        assert y.tolist() == [steps.step(frame).tolist() for frame in frames[start:end]]
+        assert windows.snapshot() == steps.snapshot()
+
+
+@pytest.mark.parametrize("steps", [None, 3])
+@pytest.mark.parametrize("backend", [ReferenceSession, OrtSession])
+def test_a_window_of_one_frame_is_that_frame_at_every_step(tmp_path, backend, steps):
+    model = exported(tmp_path, steps, held=True)
+    assert model.window == WindowSpec(steps, held=True)
+    frames, _ = random_stream(model, 3, 8)
+    single, windows = ReferenceSession(model), backend(model)
+    for frame, count in zip(frames, (None, 3, 5 if steps is None else 3), strict=True):
+        y = windows.window(frame, count)
+        assert y.tolist() == [single.step(frame).tolist() for _ in range(count or 3)]
+        assert windows.snapshot() == single.snapshot()
+
+
+@pytest.mark.parametrize(
+    ("steps", "held", "xs", "count", "words"),
+    [
+        (None, False, np.zeros((0, 5), np.int8), None, r"^window: expected 1 or more time steps, got 0; give"),
+        (None, False, np.zeros((2, 4), np.int8), None, r"^window: expected int8 \(T, 5\), got int8 \(2, 4\); see"),
+        (None, False, np.zeros((2, 5), np.int8), 3, r"^window: expected 1 or more time steps, got 3; give as many"),
+        (None, True, np.zeros((2, 5), np.int8), None, r"^window: expected int8 \(5,\), got int8 \(2, 5\); see"),
+        (None, True, np.zeros(5, np.int8), 0, r"^window: expected 1 or more time steps, got 0; give as many"),
+        (3, True, np.zeros(5, np.int8), 4, r"^window: expected 3 time steps, got 4; give as many, or export again"),
+    ],
+)
+def test_a_window_that_is_given_something_else_says_what_it_takes(tmp_path, steps, held, xs, count, words):
+    session = OrtSession(exported(tmp_path, steps, held))
+    before = session.snapshot()
+    with pytest.raises(DataError, match=words) as error:
+        session.window(xs, count)
     assert "\n" not in str(error.value)
     assert session.snapshot() == before

@@ -9,10 +9,12 @@ import onnx
 import pytest
 from random_models import RandomModel, Shape
 
-from edgesnn import runtime
+from edgesnn import export, runtime
 from edgesnn.errors import BackendError, ModelError
+from edgesnn.export.window import window
 from edgesnn.runtime.content import CONTENT_HASH, SOURCE_HASH, content_hash
 from edgesnn.runtime.model import Model
+from edgesnn.runtime.verify import verify
 
 
 @pytest.fixture
@@ -122,3 +124,95 @@ def test_a_function_that_nobody_knows_is_refused_by_the_backend(folder, backend)
         session.step(np.zeros(3, np.int8))
     assert "Mystery" in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def sized(part, name, index, size):
+    """A change of one dimension of an input or output: a number, or a name."""
+
+    def apply(proto):
+        entry = next(entry for entry in getattr(proto.graph, part) if entry.name == name)
+        dim = entry.type.tensor_type.shape.dim[index]
+        dim.Clear()
+        setattr(dim, "dim_param" if isinstance(size, str) else "dim_value", size)
+
+    return apply
+
+
+def retyped(proto):
+    proto.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+
+
+SYMBOLIC = [
+    (
+        sized("input", "x", 1, "C"),
+        r"x: expected int8 \[1, 3\], .*, got int8 \[N, C\]; give C a number and export again",
+    ),
+    (sized("input", "n_fc0.v", 1, "H"), r"n_fc0\.v: expected int32 \[1, 2\], .*, got int32 \[N, H\]; give H a number"),
+    (sized("input", "readout.weight", 0, "K"), r"readout\.weight: expected int8 \[2, 2\], .*; give K a number"),
+    (sized("output", "y", 1, "K"), r"y: expected int32 \[1, 2\], .*, got int32 \[N, K\]; give K a number"),
+    (sized("output", "n_fc0.v.new", 1, "C"), r"n_fc0\.v\.new: expected int32 \[1, 2\], .*; give C a number"),
+]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        *SYMBOLIC,
+        (sized("input", "x", 0, 4), r"x: expected int8 \[1, 3\], .*, got int8 \[4, 3\]; export again"),
+        (sized("input", "x", 1, 5), r"x: expected int8 \[1, 3\], .*, got int8 \[N, 5\]; export again"),
+        (retyped, r"x: expected int8 \[1, 3\], as the metadata have it, got float \[N, 3\]; export again"),
+    ],
+)
+def test_sizes_and_types_of_a_step_are_those_of_the_metadata(folder, change, words):
+    """Symbolic where a buffer needs a number, or other numbers: one line, whoever opens it."""
+    reseal(folder, change)
+    for use in (Model.load, runtime.open, verify, export.c):
+        with pytest.raises(ModelError, match=words) as error:
+            use(folder)
+        assert "step.onnx" in str(error.value)
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("graph", "change", "words"),
+    [
+        (
+            "window",
+            sized("input", "x", 2, "C"),
+            r"x: expected int8 \[1, 1, 3\], .*, got int8 \[1, N, C\]; give C a number",
+        ),
+        (
+            "window",
+            sized("output", "y", 0, 7),
+            r"y: expected int32 \[1, 1, 2\], .*, got int32 \[7, N, 2\]; export again",
+        ),
+        ("window", sized("input", "n_fc0.v", 1, "C"), r"n_fc0\.v: expected int32 \[1, 2\], .*; give C a number"),
+        (
+            "learn",
+            sized("input", "readout.trace", 1, "C"),
+            r"readout\.trace: expected int32 \[1, 2\], .*; give C a number",
+        ),
+        (
+            "learn",
+            sized("input", "label", 0, "L"),
+            r"label: expected int32 \[1\], .*, got int32 \[L\]; give L a number",
+        ),
+    ],
+)
+def test_sizes_of_the_other_graphs_too(folder, graph, change, words):
+    source = {e.key: e.value for e in onnx.load(folder / "step.onnx").metadata_props}[SOURCE_HASH]
+    reseal(folder, change, graph)
+    path = folder / f"{graph}.onnx"
+    proto = onnx.load(path)
+    next(e for e in proto.metadata_props if e.key == SOURCE_HASH).value = source
+    onnx.save_model(proto, path)
+    with pytest.raises(ModelError, match=words) as error:
+        Model.load(folder).graph(graph)
+    assert f"{graph}.onnx" in str(error.value)
+
+
+def test_batch_and_time_steps_may_be_symbolic(folder):
+    model = Model.load(folder)
+    onnx.save_model(window(model.step, None), folder / "window.onnx")
+    assert Model.load(folder).window.steps is None
+    assert Model.load(folder).graph("step").graph.input[0].type.tensor_type.shape.dim[0].dim_param == "N"
