@@ -6,8 +6,9 @@ its constants in another layout:
 - `Linear` and `Conv2d` with constant weights on inputs of 0 and 1 become `EventLinear` and `EventConv2d`, whose work
   grows with the spikes that were fired; their weights are stored as `event_rows` lays them out. Spikes from a ring
   buffer are no such inputs: a state that was loaded may hold anything, and these kernels would run out of their lists.
-- `PackedLinear` and `PackedConv2d` get their weights as `packed_rows` lays them out; on inputs of 0 and 1 the linear
-  one becomes `EventPackedLinear`. A convolution whose groups have too few outputs for that becomes one of int8 weights.
+- `PackedLinear` and `PackedConv2d` get their weights as `packed_rows` lays them out; on inputs of 0 and 1 they become
+  `EventPackedLinear` and `EventPackedConv2d`, unless the latter has groups or gaps. A convolution whose groups have too
+  few outputs for that becomes one of int8 weights.
 - `Rescale` is told how far its input can be shifted up (`lift`), so that one word of the product is enough.
 - `EMPF` with a leak outside [0, 1] becomes `GainEMPF`.
 """
@@ -34,8 +35,9 @@ WIDE, NARROW, WEIGHT_BIAS = 16, 4, 128
 MOST_ROWS = 2**15
 #: Nodes with constant weights on binary spikes, and what they become.
 EVENT = {"Linear": "EventLinear", "Conv2d": "EventConv2d"}
-_ROWS, _INT8 = ".rows", ".int8"
-_PACKED = ("PackedLinear", "PackedConv2d")
+_ROWS, _INT8, _EVENTS = ".rows", ".int8", ".events"
+#: Nodes with packed weights, and what they become on binary spikes.
+_PACKED = {"PackedLinear": "EventPackedLinear", "PackedConv2d": "EventPackedConv2d"}
 
 
 def choose(graph: Graph, intervals: Mapping[str, Interval]) -> Graph:
@@ -137,18 +139,20 @@ def _event(node: Node, rows: Array) -> Node:
 
 def _packed(node: Node, constants: Mapping[str, Array], binary: bool) -> tuple[Node, dict[str, Array]]:
     """The node with its weights stored for its kernel, and these weights by name."""
-    x, weights = node.inputs
-    bits, fan_in = node.attributes["bits"], node.attributes["fan_in"]
-    values, groups = unpack_fields(constants[weights.place], fan_in, bits), node.attributes.get("group", 1)
+    weights, at = node.inputs[1], node.attributes
+    bits, fan_in, groups = at["bits"], at["fan_in"], at.get("group", 1)
+    values = unpack_fields(constants[weights.place], fan_in, bits)
+    kernel = tuple(at.get("kernel", values.shape))
+    if binary and max(fan_in, len(values)) < MOST_ROWS and groups == 1 and set(at.get("dilations", ())) <= {1}:
+        by_place = np.moveaxis(values.reshape(kernel), 1, -1).reshape(values.shape)
+        stored, attributes = packed_rows(by_place, bits), {**at, "kernel": kernel}
+        return _stored(node, _PACKED[node.op], weights.place + _EVENTS, stored, attributes)
     outputs, width = len(values) // groups, 32 // bits
     if -(-outputs // width) * width > 2 * outputs and node.op == "PackedConv2d":
-        stored = values.astype(np.int8).reshape(node.attributes["kernel"])
-        attributes = {name: value for name, value in node.attributes.items() if name != "bits"}
-        return _stored(node, "GroupedConv2d", weights.place + _INT8, stored, attributes)
+        attributes = {name: value for name, value in at.items() if name != "bits"}
+        return _stored(node, "GroupedConv2d", weights.place + _INT8, values.astype(np.int8).reshape(kernel), attributes)
     stored = np.concatenate([packed_rows(part, bits) for part in np.split(values, groups)])
-    attributes = {"kernel": (len(values), fan_in)} | node.attributes
-    op = "EventPackedLinear" if binary and node.op == "PackedLinear" and x.size < MOST_ROWS else node.op
-    return _stored(node, op, weights.place + _ROWS, stored, attributes)
+    return _stored(node, node.op, weights.place + _ROWS, stored, {**at, "kernel": kernel})
 
 
 def _stored(

@@ -69,6 +69,13 @@ def _event_conv(node: Node, refs: Refs) -> list[str]:
                                refs.scratch(node, "uint16_t"), refs.pointer(node.outputs[0]), address)]  # fmt: skip
 
 
+def _event_packed_conv(node: Node, refs: Refs) -> list[str]:
+    x, rows = node.inputs
+    declaration, address = window(node, node.attributes["kernel"][2:], refs)
+    return [declaration, call("esnn_event_packed_conv2d", refs.pointer(x), refs.pointer(rows), node.attributes["bits"],
+                               refs.scratch(node, "uint16_t"), refs.pointer(node.outputs[0]), address)]  # fmt: skip
+
+
 def _event_conv_scratch(node: Node) -> int:
     """The rows of a window, and ESNN_EVENT_RECORD for each row of the kernel, in uint16."""
     width = node.inputs[0].shape[3]
@@ -141,4 +148,5 @@ SYNAPSES: dict[str, Op] = {
     "EventLinear": _synapse(None, _event_linear, lambda node: 2 * node.inputs[0].size),
     "EventConv2d": _synapse(None, _event_conv, _event_conv_scratch),
     "EventPackedLinear": _synapse(None, _event_packed_linear, lambda node: 2 * node.inputs[0].size),
+    "EventPackedConv2d": _synapse(None, _event_packed_conv, _event_conv_scratch),
 }

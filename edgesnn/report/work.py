@@ -16,7 +16,7 @@ from edgesnn.export.c_plan import Layer, Program
 from edgesnn.report import energy
 from edgesnn.runtime.profile import Profile
 
-_EVENT = ("EventLinear", "EventConv2d", "EventPackedLinear")
+_EVENT = ("EventLinear", "EventConv2d", "EventPackedLinear", "EventPackedConv2d")
 _ADDS_ONLY = ("BinaryLinear", "BinaryConv2d", "GroupedBinaryConv2d", *_EVENT)  # weights +1 and -1, or spikes 0 and 1
 _FIRES = ("EMPF", "GainEMPF", "ParallelEMPF", "LIF", "LIFDrop", "LIFClear")
 

@@ -70,7 +70,7 @@ def packed(folder, function, outputs, binary=False, group=1):
         if binary:
             b.call("Widen", "wide", ["x"], ["wide.I"])
             for name, value in (("M", 2), ("b", 0)):
-                b.constant(name, np.full(4, value, np.int32))
+                b.constant(name, np.full((4,) if "Linear" in function else (4, 1, 1), value, np.int32))
             b.call("Requantize", "q", ["wide.I", "M", "b"], ["s"], shift=1, bits=1, to=onnx.TensorProto.UINT8)
             x = "s"
         b.constant("w", pack_fields(rng.integers(-8, 8, shape), 4))
@@ -91,8 +91,14 @@ def test_packed_weights_stay_packed(tmp_path):
     assert (op, stored.size, weights) == ("PackedLinear", 3 * 4, 20 * 4)
     op, stored, weights = packed(tmp_path, "PackedLinear", 20, binary=True)
     assert (op, stored.size, weights) == ("EventPackedLinear", 3 * 4, 20 * 4)
+    op, stored, weights = packed(tmp_path, "PackedConv2d", 12, binary=True)
+    assert (op, stored.size, weights) == ("EventPackedConv2d", 2 * 16, 12 * 16)
     op, stored, weights = packed(tmp_path, "PackedConv2d", 12, group=2)
     assert (op, stored.size, weights) == ("PackedConv2d", 2 * 1 * 8, 12 * 8)
+
+
+def test_spikes_through_groups_are_no_events(tmp_path):
+    assert packed(tmp_path, "PackedConv2d", 16, binary=True, group=2)[0] == "PackedConv2d"
 
 
 def test_groups_of_few_outputs_are_unpacked(tmp_path):

@@ -21,6 +21,17 @@ void esnn_event_wide(const uint16_t *list, uint32_t n, const uint32_t *block, in
 /* list = the inputs that fired, of n; returns how many. x holds 0 and 1, 4-byte aligned; the list has room for n. */
 uint32_t esnn_event_list(const uint8_t *x, uint32_t n, uint16_t *list);
 
+/* Rows of weights stored for adding, and where sums go: a[o*stride] for output o. */
+typedef struct {
+    const uint32_t *w;
+    uint32_t inputs, outputs, stride;
+} esnn_event_rows;
+
+/* a = the rows list[0..n) added up, for all outputs. Not for Helium. */
+void esnn_event_sum(const uint16_t *list, uint32_t n, int32_t *a, const esnn_event_rows *rows);
+/* The same for weights of 2 and 4 bits, stored as in esnn_packed.c. */
+void esnn_event_packed_sum(const uint16_t *list, uint32_t n, int32_t *a, const esnn_event_rows *rows, uint32_t bits);
+
 /* The input rows under a row of output pixels. */
 typedef struct {
     const esnn_window *g;
@@ -29,12 +40,14 @@ typedef struct {
     esnn_span kernel_rows;   /* those inside the image */
 } esnn_event_band;
 
-#if ESNN_MVE /* elsewhere they are in esnn_event.c, where compilers make them one with the loop over rows */
+#if ESNN_MVE /* elsewhere they are in esnn_event_conv.c, where compilers make them one with the loop over rows */
 /* Records what fired in a row of pixels, whose first one in channel 0 is at x; how is up to the core. */
 void esnn_event_record_row(const uint8_t *x, uint16_t *record, const esnn_window *g);
 
 /* A row of output pixels, a; `list` holds kh*kw*C elements. */
 void esnn_event_output_row(const esnn_event_band *band, const uint32_t *w, uint16_t *list, int32_t *a);
+void esnn_event_packed_output_row(const esnn_event_band *band, const uint32_t *w, uint32_t bits, uint16_t *list,
+                                  int32_t *a);
 #endif
 
 #endif

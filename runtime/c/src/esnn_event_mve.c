@@ -361,11 +361,15 @@ static ESNN_NOINLINE uint16_t *list_window(const window_lists *lists, uint32_t c
     return join_groups(lists, column + beside.first, beside.last - beside.first, to, on, g);
 }
 
-void esnn_event_output_row(const esnn_event_band *band, const uint32_t *w, uint16_t *list, int32_t *a) {
+/* As in esnn_event_conv.c. */
+static ESNN_INLINE void output_row(const esnn_event_band *band, const uint32_t *w, uint32_t bits, int packed,
+                                   uint16_t *list, int32_t *a) {
     const esnn_window *g = band->g;
     const uint32_t kernel = g->kernel_width, stride = g->stride_width, step = stride * g->channels;
     const uint32_t record = ESNN_EVENT_RECORD(g->channels, g->width), all = g->kernel_height * record;
-    const row_sums sums = sums_of(w, g->out_channels, g->out_height * g->out_width);
+    const uint32_t pixels = g->out_height * g->out_width;
+    const row_sums sums = sums_of(w, g->out_channels, pixels);
+    const esnn_event_rows rows = {w, g->kernel_height * kernel * g->channels, g->out_channels, pixels};
     const window_lists lists = {band->records + band->slot * record,
                                 band->records + all,
                                 2 * all,
@@ -380,8 +384,21 @@ void esnn_event_output_row(const esnn_event_band *band, const uint32_t *w, uint1
     for (const int32_t *end = a + g->out_width; a != end; a++, on -= step, column += stride) {
         const uint16_t *to =
             column < whole ? esnn_mve_join(&lists, column, kernel, list, on) : list_window(&lists, column, list, on, g);
-        sum_list(list, (uint32_t)(to - list), a, &sums);
+        if (packed) {
+            esnn_event_packed_sum(list, (uint32_t)(to - list), a, &rows, bits);
+        } else {
+            sum_list(list, (uint32_t)(to - list), a, &sums);
+        }
     }
+}
+
+void esnn_event_output_row(const esnn_event_band *band, const uint32_t *w, uint16_t *list, int32_t *a) {
+    output_row(band, w, 8, 0, list, a);
+}
+
+void esnn_event_packed_output_row(const esnn_event_band *band, const uint32_t *w, uint32_t bits, uint16_t *list,
+                                  int32_t *a) {
+    output_row(band, w, bits, 1, list, a);
 }
 
 #endif

@@ -1,78 +1,157 @@
-/* Event-driven synapses with weights of 2 and 4 bits, stored as in esnn_packed.c: each spike that was fired adds its
- * words to the sums of sixteen outputs. Fields are added up in bytes for MOST rows, bytes in halves of words for
- * MOST_ROWS of them. */
+/* Adding up rows of weights of 2 and 4 bits, stored as in esnn_packed.c: each spike that was fired adds its words to
+ * the sums of sixteen outputs. Fields of 2 bits are added up in 4 bits for a turn of four rows; fields of 4 bits in
+ * bytes for MOST rows, bytes in halves of words for MOST_ROWS of them.
+ */
 #include "esnn_event.h"
 
-enum { MOST_4 = 17, MOST_2 = 85, MOST_ROWS = 4096 }; /* 17*15 and 85*3 fit 8 bits, 4096*15 fits 16 */
-enum { OUTPUTS = 16, SUMS = OUTPUTS / 4 };           /* of a turn, and words with a byte for each of them */
+#define NIBBLES 0x0f0f0f0fu
+#define PAIRS 0x33333333u
+#define BYTES_0_2 0x00ff00ffu
 
-/* bytes += the fields of the words list[0..n) of w, of 4 bits with those of the next block; byte b of word k is that of
- * output 4b + k, of 4 bits 8*(k / 2) + 2b + k % 2. */
-static ESNN_INLINE void add_words(const uint16_t *list, uint32_t n, const uint32_t *w, const uint32_t *next,
-                                  uint32_t bytes[SUMS], uint32_t bits) {
-    const uint32_t mask = bits == 4 ? 0x0f0f0f0fu : 0x03030303u;
-    uint32_t sum0 = 0, sum1 = 0, sum2 = 0, sum3 = 0;
-    ESNN_ONE_TURN
-    for (const uint16_t *end = list + n; list != end; list++) {
-        const uint32_t word = w[*list], other = bits == 4 ? next[*list] : word >> 4;
-        sum0 += word & mask;
-        sum1 += word >> bits & mask;
-        sum2 += other & mask;
-        sum3 += other >> bits & mask;
-    }
-    bytes[0] = sum0;
-    bytes[1] = sum1;
-    bytes[2] = sum2;
-    bytes[3] = sum3;
+enum { TURN = 4, MOST_4 = 17, MOST_2 = 85, MOST_ROWS = 4096 }; /* 17*15 and 85*3 fit 8 bits, 4096*15 fits 16 */
+enum { OUTPUTS = 16, SUMS = OUTPUTS / 4 };                     /* of a block, and words with a byte for each of them */
+
+/* The words of a row are those of two blocks of 8 outputs of 4 bits: byte b of sum k is that of output 2b + k, and of 8
+ * more where k is 2 or 3, which then is 2 less. */
+static ESNN_INLINE void add_row4(uint32_t sum[SUMS], uint32_t word, uint32_t other) {
+    sum[0] += word & NIBBLES;
+    sum[1] += word >> 4 & NIBBLES;
+    sum[2] += other & NIBBLES;
+    sum[3] += other >> 4 & NIBBLES;
 }
 
-/* sum[o] += the fields of output o of the words list[0..n), n <= MOST_ROWS. */
-static ESNN_INLINE void add_fields(const uint16_t *list, uint32_t n, const uint32_t *w, const uint32_t *next,
-                                   int32_t sum[OUTPUTS], uint32_t bits, uint32_t most) {
-    uint32_t even[SUMS] = {0}, odd[SUMS] = {0}, bytes[SUMS]; /* of bytes 0 and 2, 1 and 3 */
+/* bytes = the rows list[0..n) added up, n <= MOST_4. */
+static ESNN_NOINLINE void add_rows4(const uint16_t *list, uint32_t n, const uint32_t *w, const uint32_t *next,
+                                    uint32_t bytes[SUMS]) {
+    uint32_t sum[SUMS] = {0};
+    ESNN_ONE_TURN
+    for (const uint16_t *fours = list + n % TURN; list != fours; list++) {
+        add_row4(sum, w[*list], next[*list]);
+    }
+    ESNN_ONE_TURN
+    for (const uint16_t *end = list + n / TURN * TURN; list != end; list += TURN) {
+        add_row4(sum, w[list[0]], next[list[0]]);
+        ESNN_IN_ORDER();
+        add_row4(sum, w[list[1]], next[list[1]]);
+        ESNN_IN_ORDER();
+        add_row4(sum, w[list[2]], next[list[2]]);
+        ESNN_IN_ORDER();
+        add_row4(sum, w[list[3]], next[list[3]]);
+    }
+    for (uint32_t k = 0; k < SUMS; k++) {
+        bytes[k] = sum[k];
+    }
+}
+
+/* One word a row: byte b of sum k is that of output 4b + k. */
+static ESNN_INLINE void add_row2(uint32_t *even, uint32_t *odd, uint32_t word) {
+    *even += word & PAIRS;
+    *odd += word >> 2 & PAIRS;
+}
+
+/* The sums of a turn, of outputs 2i and 2i + 1 in bits 4i to 4i + 3. */
+static ESNN_INLINE void add_turn2(uint32_t sum[SUMS], uint32_t even, uint32_t odd) {
+    sum[0] += even & NIBBLES;
+    sum[1] += odd & NIBBLES;
+    sum[2] += even >> 4 & NIBBLES;
+    sum[3] += odd >> 4 & NIBBLES;
+}
+
+/* bytes = the rows list[0..n) added up, n <= MOST_2. */
+static ESNN_NOINLINE void add_rows2(const uint16_t *list, uint32_t n, const uint32_t *w, uint32_t bytes[SUMS]) {
+    uint32_t sum[SUMS] = {0}, even = 0, odd = 0;
+    ESNN_ONE_TURN
+    for (const uint16_t *fours = list + n % TURN; list != fours; list++) {
+        add_row2(&even, &odd, w[*list]);
+    }
+    add_turn2(sum, even, odd);
+    ESNN_ONE_TURN
+    for (const uint16_t *end = list + n / TURN * TURN; list != end; list += TURN) {
+        even = 0;
+        odd = 0;
+        add_row2(&even, &odd, w[list[0]]);
+        ESNN_IN_ORDER();
+        add_row2(&even, &odd, w[list[1]]);
+        ESNN_IN_ORDER();
+        add_row2(&even, &odd, w[list[2]]);
+        ESNN_IN_ORDER();
+        add_row2(&even, &odd, w[list[3]]);
+        add_turn2(sum, even, odd);
+    }
+    for (uint32_t k = 0; k < SUMS; k++) {
+        bytes[k] = sum[k];
+    }
+}
+
+/* Sums of bytes 0 and 2, and of bytes 1 and 3. */
+typedef struct {
+    uint32_t even[SUMS], odd[SUMS];
+} block_sums;
+
+/* The rows list[0..n) of a block, n <= MOST_ROWS; of 4 bits, `next` holds outputs 8 to 15. */
+static void add_block(const uint16_t *list, uint32_t n, const uint32_t *w, const uint32_t *next, uint32_t bits,
+                      block_sums *sum) {
+    const uint32_t most = bits == 4 ? MOST_4 : MOST_2;
     while (n > 0) {
         const uint32_t rows = n < most ? n : most;
-        add_words(list, rows, w, next, bytes, bits);
+        uint32_t bytes[SUMS];
+        if (bits == 4) {
+            add_rows4(list, rows, w, next, bytes);
+        } else {
+            add_rows2(list, rows, w, bytes);
+        }
         for (uint32_t k = 0; k < SUMS; k++) {
-            even[k] += bytes[k] & 0x00ff00ffu;
-            odd[k] += bytes[k] >> 8 & 0x00ff00ffu;
+            sum->even[k] += bytes[k] & BYTES_0_2;
+            sum->odd[k] += bytes[k] >> 8 & BYTES_0_2;
         }
         list += rows;
         n -= rows;
     }
+}
+
+/* to[o] = the sums of a block by output. */
+static void in_order(const block_sums *sum, uint32_t bits, int32_t to[OUTPUTS]) {
     const uint32_t lanes = 8 / bits;
     for (uint32_t k = 0; k < SUMS; k++) {
-        int32_t *to = sum + k / lanes * (32 / bits) + k % lanes;
-        to[0] += (int32_t)(even[k] & 0xffffu);
-        to[lanes] += (int32_t)(odd[k] & 0xffffu);
-        to[2 * lanes] += (int32_t)(even[k] >> 16);
-        to[3 * lanes] += (int32_t)(odd[k] >> 16);
+        int32_t *first = to + k / lanes * (32 / bits) + k % lanes;
+        first[0] = (int32_t)(sum->even[k] & 0xffffu);
+        first[lanes] = (int32_t)(sum->odd[k] & 0xffffu);
+        first[2 * lanes] = (int32_t)(sum->even[k] >> 16);
+        first[3 * lanes] = (int32_t)(sum->odd[k] >> 16);
+    }
+}
+
+/* a = the rows list[0..n) added up, n <= MOST_ROWS. With `add`, += instead. */
+static void sum_rows(const uint16_t *list, uint32_t n, int32_t *a, const esnn_event_rows *rows, uint32_t bits,
+                     int add) {
+    const int32_t bias = -(int32_t)(n << (bits - 1));
+    const uint32_t *w = rows->w;
+    for (uint32_t left = rows->outputs; left > 0; w += OUTPUTS * bits / 32 * rows->inputs) {
+        const uint32_t *next = left > OUTPUTS / 2 ? w + rows->inputs : w; /* there may be no other block of 4 bits */
+        const uint32_t outputs = left < OUTPUTS ? left : OUTPUTS;
+        block_sums sum = {{0}, {0}};
+        int32_t all[OUTPUTS];
+        add_block(list, n, w, next, bits, &sum);
+        in_order(&sum, bits, all);
+        ESNN_ONE_TURN
+        for (uint32_t o = 0; o < outputs; o++, a += rows->stride) {
+            *a = (add ? *a : 0) + bias + all[o];
+        }
+        left -= outputs;
+    }
+}
+
+void esnn_event_packed_sum(const uint16_t *list, uint32_t n, int32_t *a, const esnn_event_rows *rows, uint32_t bits) {
+    const uint32_t first = n < MOST_ROWS ? n : MOST_ROWS;
+    sum_rows(list, first, a, rows, bits, 0);
+    for (uint32_t at = first; at < n; at += MOST_ROWS) {
+        sum_rows(list + at, n - at < MOST_ROWS ? n - at : MOST_ROWS, a, rows, bits, 1);
     }
 }
 
 void esnn_event_packed_linear(const uint8_t *x, const uint32_t *w, uint32_t bits, uint16_t *scratch, int32_t *a,
                               uint32_t inputs, uint32_t outputs) {
     /* W (O,C) @ x (C,) -> a (O,) */
-    const uint32_t fired = esnn_event_list(x, inputs, scratch);
-    const int32_t bias = -(int32_t)(fired << (bits - 1));
-    for (uint32_t left = outputs; left > 0; w += OUTPUTS * bits / 32 * inputs) {
-        const uint32_t *next = left > OUTPUTS / 2 ? w + inputs : w; /* there may be no other block of 4 bits */
-        const uint32_t whole = left < OUTPUTS ? left : OUTPUTS;
-        int32_t sum[OUTPUTS];
-        for (uint32_t o = 0; o < OUTPUTS; o++) {
-            sum[o] = bias;
-        }
-        for (uint32_t at = 0; at < fired; at += MOST_ROWS) {
-            const uint32_t n = fired - at < MOST_ROWS ? fired - at : MOST_ROWS;
-            if (bits == 4) {
-                add_fields(scratch + at, n, w, next, sum, 4, MOST_4);
-            } else {
-                add_fields(scratch + at, n, w, w, sum, 2, MOST_2);
-            }
-        }
-        for (uint32_t o = 0; o < whole; o++) {
-            *a++ = sum[o];
-        }
-        left -= whole;
-    }
+    const esnn_event_rows rows = {w, inputs, outputs, 1};
+    esnn_event_packed_sum(scratch, esnn_event_list(x, inputs, scratch), a, &rows, bits);
 }

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from kernel_inputs import GroupedWindow, Window, extreme, input_types, p, seeds, signs
+from kernel_inputs import GroupedWindow, Window, extreme, geometries, input_types, p, seeds, signs
 
 from edgesnn.export.c_kernels import packed_rows
 
@@ -146,3 +146,18 @@ def test_event_packed_linear(kernels, seed, inputs, outputs, bits, activity):
     a, rows, room = np.empty(outputs, np.int32), packed_rows(w, bits), np.full(inputs, 12345, np.uint16)
     kernels.esnn_event_packed_linear(p(x), p(rows), bits, p(room), p(a), inputs, outputs)
     np.testing.assert_array_equal(a, golden.linear(x, w))
+
+
+@given(seeds, geometries(), st.sampled_from([3, 40]), st.sampled_from([1, 7, 8, 9, 16, 17, 33]), widths,
+       st.sampled_from([0, 0.1, 0.5, 1]))  # fmt: skip
+def test_event_packed_conv2d(kernels, seed, geometry, channels, outputs, bits, activity):
+    """Lists of more than 17 and 85 rows among them."""
+    (_, _, size, kernel, strides, pads), rng = geometry, np.random.default_rng(seed)
+    x, w = (rng.random((channels, *size)) < activity).astype(np.uint8), fields(bits)(rng, (outputs, channels, *kernel))
+    expected = golden.conv2d(x, w, strides, pads)
+    a, rows = np.empty(expected.shape, np.int32), packed_rows(np.moveaxis(w, 1, -1).reshape(outputs, -1), bits)
+    window = Window(channels, *size, outputs, *expected.shape[1:], *kernel, *strides, *pads[:2])
+    record = size[1] * channels + (size[1] + 1) * -(-channels // 32)
+    room = np.full(kernel[0] * (kernel[1] * channels + record), 12345, np.uint16)
+    kernels.esnn_event_packed_conv2d(p(x), p(rows), bits, p(room), p(a), ctypes.byref(window))
+    np.testing.assert_array_equal(a, expected)

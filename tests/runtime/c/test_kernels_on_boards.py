@@ -14,12 +14,13 @@ from emulated import EMULATED, need
 
 import edgesnn.runtime
 from edgesnn import boards
-from edgesnn.export.c_kernels import event_rows, helium_rows
+from edgesnn.export.c_kernels import event_rows, helium_rows, packed_rows
 from edgesnn.runtime.board import Harness
 from edgesnn.runtime.firmware import build
 
 LINEAR, BINARY_LINEAR, CONV2D, BINARY_CONV2D, EVENT_LINEAR, EVENT_CONV2D = range(6)
-RESCALE, EMPF, PARALLEL_EMPF, LIF, LEAKY_INTEGRATE, TRACE = range(6, 12)
+PACKED_LINEAR, PACKED_CONV2D, EVENT_PACKED_LINEAR, EVENT_PACKED_CONV2D = range(6, 10)
+RESCALE, EMPF, PARALLEL_EMPF, LIF, LEAKY_INTEGRATE, TRACE = range(10, 16)
 X_BYTES, W_BYTES, RESULTS = 4096 + 16, 6112, 1024
 ENDS = (0, 1, 2**14, 2**15 - 1, 2**15)
 
@@ -183,6 +184,65 @@ def test_event_conv2d_of_many_channels(call: Call, rows: Callable[[Array], Array
         got = call(EVENT_CONV2D, x, rows(w), (channels, height, width, outputs, height, width, 3, 3, 1, 1, 1, 1))
         expected = golden.conv2d(x, w, (1, 1), (1, 1, 1, 1)).ravel()
         np.testing.assert_array_equal(got[: expected.size], expected, f"{channels} {height} {width} {outputs}")
+
+
+@pytest.fixture
+def packed() -> Callable[..., Array]:
+    """How the board stores weights of 2 and 4 bits."""
+    return packed_rows
+
+
+def fields(rng: np.random.Generator, shape: tuple[int, ...], bits: int) -> Array:
+    return extreme(rng, np.int8, shape, (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1))
+
+
+@pytest.mark.parametrize("bits", [2, 4])
+def test_packed_linear(call: Call, packed: Callable[..., Array], bits: int) -> None:
+    rng = np.random.default_rng(13)
+    for inputs in [*range(1, 20), 31, 33, 64, 127, 200]:
+        outputs, dtype = int(rng.integers(1, 34)), rng.choice([np.uint8, np.int8])
+        x, w = extreme(rng, dtype, inputs), fields(rng, (outputs, inputs), bits)
+        skip = (int(rng.integers(0, 4)), 0)
+        got = call(PACKED_LINEAR, x, packed(w, bits), (inputs, 1, 1, outputs, *[1] * 8), (bits, 0, 0, 0), skip)
+        np.testing.assert_array_equal(got[:outputs], golden.linear(x, w), f"{inputs} -> {outputs} {dtype}")
+        assert not got[outputs:].any()
+
+
+@pytest.mark.parametrize("bits", [2, 4])
+def test_packed_conv2d(call: Call, packed: Callable[..., Array], bits: int) -> None:
+    rng = np.random.default_rng(14)
+    for _ in range(20):
+        window, strides, pads = random_window(rng)
+        dtype, shape = rng.choice([np.uint8, np.int8]), (window[3], window[0], *window[6:8])
+        x, w = extreme(rng, dtype, window[:3]), fields(rng, shape, bits)
+        got = call(PACKED_CONV2D, x, packed(w.reshape(len(w), -1), bits), window, (bits, 0, 0, 0),
+                   (int(rng.integers(0, 4)), 0))  # fmt: skip
+        expected = golden.conv2d(x, w, strides, pads).ravel()
+        np.testing.assert_array_equal(got[: expected.size], expected, f"{window} {pads} {dtype}")
+        assert not got[expected.size :].any()
+
+
+@pytest.mark.parametrize("bits", [2, 4])
+def test_event_packed_linear(call: Call, bits: int) -> None:
+    rng = np.random.default_rng(15)
+    for inputs, outputs in [(1, 1), (5, 8), (16, 9), (17, 33), (64, 31), (90, 65), (200, 16), (300, 17), (33, 130)]:
+        x, w = spikes(rng, (inputs,)), fields(rng, (outputs, inputs), bits)
+        got = call(EVENT_PACKED_LINEAR, x, packed_rows(w, bits), (inputs, 1, 1, outputs, *[1] * 8), (bits, 0, 0, 0))
+        np.testing.assert_array_equal(got[:outputs], golden.linear(x, w), f"{inputs} -> {outputs}")
+        assert not got[outputs:].any()
+
+
+@pytest.mark.parametrize("bits", [2, 4])
+def test_event_packed_conv2d(call: Call, bits: int) -> None:
+    rng = np.random.default_rng(16)
+    for turn in range(20):
+        window, strides, pads = random_window(rng, outputs=int(rng.integers(1, 9)) if turn % 2 else 16)
+        x, w = spikes(rng, window[:3]), fields(rng, (window[3], window[0], *window[6:8]), bits)
+        rows = packed_rows(np.moveaxis(w, 1, -1).reshape(len(w), -1), bits)
+        got = call(EVENT_PACKED_CONV2D, x, rows, window, (bits, 0, 0, 0))
+        expected = golden.conv2d(x, w, strides, pads).ravel()
+        np.testing.assert_array_equal(got[: expected.size], expected, f"{window} {pads}")
+        assert not got[expected.size :].any()
 
 
 def test_binary_conv2d_of_many_channels(call: Call) -> None:

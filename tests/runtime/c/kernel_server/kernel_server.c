@@ -10,6 +10,10 @@ enum {
     BINARY_CONV2D,
     EVENT_LINEAR,
     EVENT_CONV2D,
+    PACKED_LINEAR,
+    PACKED_CONV2D,
+    EVENT_PACKED_LINEAR,
+    EVENT_PACKED_CONV2D,
     RESCALE,
     EMPF,
     PARALLEL_EMPF,
@@ -51,6 +55,27 @@ static void synapse(const request *r, int16_t *patch, int32_t *a) {
         break;
     default:
         esnn_event_conv2d(r->x, (const uint32_t *)(const void *)r->w, (uint16_t *)patch, a, &r->g);
+        break;
+    }
+}
+
+/* With weights of number[0] bits, in words. */
+static void packed_synapse(const request *r, int16_t *patch, int32_t *a) {
+    const esnn_format format = r->format != 0 ? ESNN_S8 : ESNN_U8;
+    const esnn_grouped_window grouped = {r->g, 1, 1, 1};
+    const uint32_t *w = (const uint32_t *)(const void *)r->w, bits = (uint32_t)r->number[0];
+    switch (r->kernel) {
+    case PACKED_LINEAR:
+        esnn_packed_linear(r->x + r->skip_x, format, w, bits, patch, a, r->g.channels, r->g.out_channels);
+        break;
+    case PACKED_CONV2D:
+        esnn_packed_conv2d(r->x + r->skip_x, format, w, bits, patch, a, &grouped);
+        break;
+    case EVENT_PACKED_LINEAR:
+        esnn_event_packed_linear(r->x, w, bits, (uint16_t *)patch, a, r->g.channels, r->g.out_channels);
+        break;
+    default:
+        esnn_event_packed_conv2d(r->x, w, bits, (uint16_t *)patch, a, &r->g);
         break;
     }
 }
@@ -100,6 +125,8 @@ static void step(uint8_t *arena, const void *x, int32_t *y) {
     }
     if (r->kernel <= EVENT_CONV2D) {
         synapse(r, (int16_t *)(void *)(arena + 4), y);
+    } else if (r->kernel <= EVENT_PACKED_CONV2D) {
+        packed_synapse(r, (int16_t *)(void *)(arena + 4), y);
     } else {
         elementwise(r, (int32_t *)(void *)(arena + 4), arena + 4 + 4096, y);
     }
