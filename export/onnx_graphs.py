@@ -71,6 +71,10 @@ def onnx(
         raise ExportError(f"window: expected a number of time steps or '{DYNAMIC}', got {window!r}; choose one")
     if steps < 1:
         raise ExportError(f"window: expected at least 1 time step, got {steps}; choose 1 or more")
+    if constant_input and qnet.config["data"]["frame"] is not None:
+        raise ExportError(
+            "constant_input: expected images, which may stand still, got frames of a stream; leave it out"
+        )
     if prior is not None and learn != "means":
         raise ExportError(f"prior: expected it with learn='means', got learn={learn!r}; leave it out")
     settings = LearnerSettings(learning_rate, seed, _DEFAULTS.prior if prior is None else prior)

@@ -165,9 +165,9 @@ class _Lowering:
     def _neuron(self, node: onnx.NodeProto, attributes: Attributes) -> None:
         v, current, lam, *theta = node.input
         size, result = self._size(v), "int32" if node.op_type == "LeakyIntegrate" else "uint8"
-        steps = self._size(current) // size
-        kernel = tvm_neurons.neuron(node.op_type, size, steps, attributes)
-        operands = [self._reshaped(self.value(v), (size,)), self._reshaped(self.value(current), (steps, size))]
+        steps, currents = self._size(node.output[0]) // size, self._size(current) // size
+        kernel = tvm_neurons.neuron(node.op_type, size, steps, attributes, held=currents < steps)
+        operands = [self._reshaped(self.value(v), (size,)), self._reshaped(self.value(current), (currents, size))]
         operands += [self.value(lam), self.value(theta[0] if theta else lam)]
         shapes = [((steps, size), result), ((size,), "int32")]
         outputs = self._call(kernel, node.op_type.lower(), operands, shapes)

@@ -1,8 +1,8 @@
 # mypy: ignore-errors
 """Scheduled kernels of neurons and pooling for TVM: one pass over memory, T time steps in it.
 
-v [n], I [T, n], lam and theta [1] -> s [T, n], v' [n], with n values of a sample. The formulas are those of the
-function library, in integers.
+v [n], I [T, n], or [1, n] for all steps, lam and theta [1] -> s [T, n], v' [n], with n values of a sample. The formulas
+are those of the function library, in integers.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ _LANES = 16
 _LOW, _HIGH = -(2**23), 2**23 - 1
 
 
-def neuron(kind: str, size: int, steps: int, attributes: dict[str, int]) -> Any:
-    """`kind` is EMPF, LIF or LeakyIntegrate, which takes the leak twice and gives int32."""
+def neuron(kind: str, size: int, steps: int, attributes: dict[str, int], *, held: bool = False) -> Any:
+    """`kind` is EMPF, LIF or LeakyIntegrate, which takes the leak twice and gives int32; `held`: I is [1, n]."""
+    currents, next_current = (1, 0) if held else (steps, 1)
     lanes = _LANES if size >= _LANES else 1
     result = "int32" if kind == "LeakyIntegrate" else "uint8"
     k, top = attributes.get("k", 0), 2 ** attributes.get("bits", 1) - 1
@@ -24,7 +25,7 @@ def neuron(kind: str, size: int, steps: int, attributes: dict[str, int]) -> Any:
     @T.prim_func(private=True)
     def kernel(
         v: T.Buffer((size,), "int32"),
-        current: T.Buffer((steps, size), "int32"),
+        current: T.Buffer((currents, size), "int32"),
         lam: T.Buffer((1,), "int32"),
         theta: T.Buffer((1,), "int32"),
         s: T.Buffer((steps, size), result),
@@ -38,7 +39,10 @@ def neuron(kind: str, size: int, steps: int, attributes: dict[str, int]) -> Any:
             state[_span(0, lanes)] = v[_span(T.min(i * lanes, size - lanes), lanes)]
             for t in T.unroll(steps):
                 m[_span(0, lanes)] = _integrated(
-                    state[_span(0, lanes)], current[t, _span(T.min(i * lanes, size - lanes), lanes)], lam[0], lanes
+                    state[_span(0, lanes)],
+                    current[t * next_current, _span(T.min(i * lanes, size - lanes), lanes)],
+                    lam[0],
+                    lanes,
                 )
                 if kind == "LeakyIntegrate":
                     fired[_span(0, lanes)] = m[_span(0, lanes)]

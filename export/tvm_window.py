@@ -11,54 +11,66 @@ _NEURONS = ("EMPF", "LIF", "LeakyIntegrate")
 
 
 def merge_steps(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
-    """The graph's nodes; where a Split feeds a chain of equal neurons, whose outputs a Concat joins, all of them become
-    one neuron with the currents of all steps. Chains of another kind stay as they are.
+    """The graph's nodes; where a Concat joins the outputs of a chain of equal neurons, whose currents a Split gives or
+    are one and the same, all of them become one neuron. Its current is that of all steps, or the one. Chains of another
+    kind stay as they are.
     """
-    readers: dict[str, list[onnx.NodeProto]] = {}
     nodes = list(graph.node)
-    for node in nodes:
-        for name in node.input:
-            readers.setdefault(name, []).append(node)
-    outputs = {entry.name for entry in graph.output}
+    links = _Links(nodes, {entry.name for entry in graph.output})
     dropped: set[int] = set()
     merged: dict[int, onnx.NodeProto] = {}
-    for split in nodes:
-        chain = _chain(split, readers, outputs)
-        if chain is None:
+    for concat in nodes:
+        neurons = links.chain(concat)
+        if neurons is None:
             continue
-        neurons, concat = chain
+        split = links.split(neurons)
         whole = onnx.NodeProto()
         whole.CopyFrom(neurons[0])
-        whole.input[1] = split.input[0]
+        whole.input[1] = split.input[0] if split else neurons[0].input[1]
         del whole.output[:]
         whole.output.extend([concat.output[0], neurons[-1].output[-1]])
-        dropped |= {id(node) for node in (split, *neurons[:-1], concat)}
+        dropped |= {id(node) for node in (*([split] if split else []), *neurons[:-1], concat)}
         merged[id(neurons[-1])] = whole
     return [merged.get(id(node), node) for node in nodes if id(node) not in dropped]
 
 
-def _chain(
-    split: onnx.NodeProto, readers: dict[str, list[onnx.NodeProto]], outputs: set[str]
-) -> tuple[list[onnx.NodeProto], onnx.NodeProto] | None:
-    """The neurons that follow on a Split, and the Concat of their spikes."""
-    if split.op_type != "Split" or any(len(readers.get(name, [])) != 1 for name in split.output):
-        return None
-    neurons = [readers[name][0] for name in split.output]
-    first = neurons[0]
-    if first.op_type not in _NEURONS or any(not _alike(first, other) for other in neurons):
-        return None
-    if any(node.input[1] != name for node, name in zip(neurons, split.output, strict=True)):
-        return None
-    following = [node for node in readers.get(first.output[0], []) if node.op_type == "Concat"]
-    if len(following) != 1 or list(following[0].input) != [node.output[0] for node in neurons]:
-        return None
-    for before, after in pairwise(neurons):
-        known = {id(after), id(following[0])}
-        read = [node for name in before.output for node in readers.get(name, [])]
-        if after.input[0] != before.output[-1] or any(id(node) not in known for node in read):
+class _Links:
+    """Who writes and who reads each value."""
+
+    def __init__(self, nodes: list[onnx.NodeProto], outputs: set[str]) -> None:
+        self.outputs = outputs
+        self.writers = {name: node for node in nodes for name in node.output}
+        self.readers: dict[str, list[onnx.NodeProto]] = {}
+        for node in nodes:
+            for name in node.input:
+                self.readers.setdefault(name, []).append(node)
+
+    def chain(self, concat: onnx.NodeProto) -> list[onnx.NodeProto] | None:
+        """The neurons whose outputs a Concat joins."""
+        if concat.op_type != "Concat" or any(name not in self.writers for name in concat.input):
             return None
-    inner = {name for node in neurons[:-1] for name in node.output}
-    return None if inner & outputs else (neurons, following[0])
+        neurons = [self.writers[name] for name in concat.input]
+        first = neurons[0]
+        if first.op_type not in _NEURONS or [node.output[0] for node in neurons] != list(concat.input):
+            return None
+        if any(not _alike(first, other) for other in neurons):
+            return None
+        if self.split(neurons) is None and len({node.input[1] for node in neurons}) > 1:
+            return None
+        for before, after in pairwise(neurons):
+            known = {id(after), id(concat)}
+            read = [node for name in before.output for node in self.readers.get(name, [])]
+            if after.input[0] != before.output[-1] or any(id(node) not in known for node in read):
+                return None
+        inner = {name for node in neurons[:-1] for name in node.output}
+        return None if inner & self.outputs else neurons
+
+    def split(self, neurons: list[onnx.NodeProto]) -> onnx.NodeProto | None:
+        """The Split that gives each neuron its current, and nothing to others."""
+        currents = [node.input[1] for node in neurons]
+        writer = self.writers.get(currents[0])
+        alone = all(len(self.readers[name]) == 1 for name in currents)
+        return writer if writer and writer.op_type == "Split" and list(writer.output) == currents and alone else None
 
 
 def _alike(one: onnx.NodeProto, other: onnx.NodeProto) -> bool:

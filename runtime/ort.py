@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import onnxruntime
 
-from edgesnn.runtime.graph import NEW, GraphSession
+from edgesnn.runtime.graph import NEW, STEPS, GraphSession
 from edgesnn.runtime.model import Array, Model
 from edgesnn.runtime.ort_rewrite import rewrite
 
@@ -89,17 +89,33 @@ def run_streams(model: Model, xs: Array) -> Array:
     return y.reshape(len(xs), xs.shape[1], len(model.classes))
 
 
+def run_still(model: Model, x: Array, steps: int) -> Array:
+    """As `run_streams` of frames [N, ...] that stand still for `steps` steps: y int32 [T, N, K], in one window.
+
+    The model's window takes one frame for all of them (`export.onnx(..., constant_input=True)`), so that what reads the
+    frame alone runs once.
+    """
+    session: Any = create_session(model.graph("window").SerializeToString(), threads=0)
+    feeds = _starts(model, session, len(x)) | {"x": x, STEPS: np.array([steps])}
+    y: Array = session.run(["y"], {entry.name: feeds[entry.name] for entry in session.get_inputs()})[0]
+    return y
+
+
 def stream_outputs(model: Model, xs: Array) -> Iterator[dict[str, Array]]:
     """Every output of the step graph by name, step by step, of the same streams."""
     session: Any = create_session(model.graph("step").SerializeToString(), threads=0)
-    streams = xs.shape[1]
-    batched = {entry.name for entry in session.get_inputs() if isinstance(entry.shape[0], str)}
-    values = {
-        name: np.repeat(start, streams, axis=0) if name in batched else start for name, start in model.factory.items()
-    }
+    values = _starts(model, session, xs.shape[1])
     names = [entry.name for entry in session.get_outputs()]
     taken = {entry.name for entry in (*session.get_inputs(), *session.get_overridable_initializers())} - {"x"}
     for x in xs:
         outputs = dict(zip(names, session.run(names, {"x": x} | {name: values[name] for name in taken}), strict=True))
         values |= {name.removesuffix(NEW): value for name, value in outputs.items() if name.endswith(NEW)}
         yield outputs
+
+
+def _starts(model: Model, session: Any, streams: int) -> dict[str, Array]:
+    """The factory's persistent tensors, states for as many streams."""
+    batched = {entry.name for entry in session.get_inputs() if isinstance(entry.shape[0], str)}
+    return {
+        name: np.repeat(start, streams, axis=0) if name in batched else start for name, start in model.factory.items()
+    }

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,7 +66,9 @@ def build(size: Size) -> Network:
     return net.eval()
 
 
-def export(size: Size, net: Network, folder: Path) -> Model:
+def export(
+    size: Size, net: Network, folder: Path, window: int | Literal["dynamic"] = STEPS, *, constant_input: bool = False
+) -> Model:
     """Quantize to 1-bit weights and 4-bit spikes, and export step and window."""
     import edgesnn as es
     from edgesnn import export as exporter
@@ -82,7 +84,7 @@ def export(size: Size, net: Network, folder: Path) -> Model:
     data = Dataset("noise", names, shape, np.zeros(shape[0]), np.ones(shape[0]), None, None, STEPS,
                    train, nothing, nothing)  # fmt: skip
     qnet = es.quantize(net, weights=1, spikes=4, calibrate=data, epochs=0)
-    return exporter.onnx(qnet, folder)
+    return exporter.onnx(qnet, folder, window, constant_input=constant_input)
 
 
 def _noise(size: Size) -> NDArray[np.float32]:

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edgesnn.data.dataset import Clips, Images
 from edgesnn.errors import DataError
 from edgesnn.evaluation import Evaluation, score
 from edgesnn.runtime.model import Array, Model
-from edgesnn.runtime.ort import run_streams
+from edgesnn.runtime.ort import run_still, run_streams
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,12 +30,18 @@ def evaluate_integer(
 ) -> Evaluation:
     """Decisions of the integer model on one split; see `edgesnn.evaluate` for the protocol.
 
+    Images that stand still run in windows of one frame, where the model was exported with them.
+
     Raises:
         DataError: the split is empty.
     """
     total: Evaluation | None = None
+    samples = data.split(split)
+    still = isinstance(samples, Images) and not isinstance(samples, Clips) and model.window.held
     for x, y in data.evaluation_batches(split, steps, continuous):
-        part = score(run_streams(model, integer_frames(model, x)), y)
+        frames = integer_frames(model, x)
+        whole = still and model.window.takes(len(frames))
+        part = score(run_still(model, frames[0], len(frames)) if whole else run_streams(model, frames), y)
         total = part if total is None else total + part
     if total is None:
         raise DataError(f"data '{data.name}': the split '{split}' is empty")

@@ -19,7 +19,8 @@ from edgesnn.models import Network
 from edgesnn.runtime import open as open_session
 from edgesnn.runtime import vector_file
 from edgesnn.runtime.content import CONTENT_HASH, SOURCE_HASH, content_hash
-from edgesnn.runtime.model import Model
+from edgesnn.runtime.model import Model, WindowSpec
+from edgesnn.runtime.verify import verify
 
 GRAPHS = ("step", "window", "learn")
 LEAK = 0.9
@@ -157,6 +158,23 @@ def test_window_of_the_data_is_the_default(tmp_path):
     assert not (tmp_path / "learn.onnx").exists()
 
 
+@pytest.mark.parametrize("held", [False, True])
+def test_a_window_of_any_number_of_steps_is_of_the_same_model(folder, tmp_path, held):
+    """Only window.onnx is another: states and test vectors of one serve the other."""
+    case = "conv-empf" if "conv" in folder.name else "empf"
+    usual = export.onnx(network(case, LEAK), tmp_path / "usual", learn="readout", learning_rate=1e-2)
+    other = export.onnx(
+        network(case, LEAK), tmp_path / "dynamic", window="dynamic", constant_input=held, learn="readout",
+        learning_rate=1e-2,
+    )  # fmt: skip
+    assert (usual.window, other.window) == (WindowSpec(4, held=False), WindowSpec(None, held=held))
+    assert usual.source_hash == other.source_hash
+    for name in ("step.onnx", "learn.onnx", "vectors.json"):
+        assert (usual.path / name).read_bytes() == (other.path / name).read_bytes()
+    onnx.checker.check_model(onnx.load(other.path / "window.onnx"), full_check=True)
+    assert all(check.equal and check.compared for check in verify(other.path, steps=12))
+
+
 def test_exporting_again_without_learning_removes_the_learning_graph(folder, tmp_path):
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     assert (tmp_path / "learn.onnx").exists()
@@ -182,6 +200,8 @@ def test_name_of_the_data_becomes_a_c_identifier(tmp_path, data, name):
     ({"learn": "everything"}, r"^learn: expected one of means, readout, .*, all, or none, got 'everything'"),
     ({"window": 0}, r"^window: expected at least 1 time step, got 0; choose 1 or more"),
     ({"window": -3}, r"^window: expected at least 1 time step, got -3; choose 1 or more"),
+    ({"window": "any"}, r"^window: expected a number of time steps or 'dynamic', got 'any'; choose one"),
+    ({"window": 2.0}, r"^window: expected a number of time steps or 'dynamic', got 2.0; choose one"),
     ({"name": "8people"}, r"^name: expected a C identifier other than main, esnn, got '8people'; use letters"),
     ({"name": "a-b"}, r"^name: expected a C identifier other than main, esnn, got 'a-b'"),
     ({"name": "größe"}, r"^name: expected a C identifier other than main, esnn, got 'größe'"),

@@ -103,6 +103,18 @@ def test_neurons_of_a_window_become_one_node(tmp_path):
     assert [node.op_type for node in graph.node].count("EMPF") == 5
 
 
+def test_neurons_of_one_current_become_one_node(tmp_path):
+    """Where x is held, the first neurons read the same current at every step."""
+    shape = Shape((6,), hidden=(("Linear", 5), ("BinaryLinear", 4)), neurons=("EMPF", "LIF"), steps=1, learn=False)
+    model = RandomModel(shape, seed=1).write(tmp_path, vectors=False)
+    from edgesnn.export.window import window
+
+    nodes = merge_steps(window(model.graph("step"), 5, held=True).graph)
+    names = [node.op_type for node in nodes]
+    assert [names.count(op) for op in ("EMPF", "LIF", "LeakyIntegrate", "Split", "Concat")] == [1, 1, 1, 0, 0]
+    assert next(node for node in nodes if node.op_type == "EMPF").input[1] == "fc0.I"
+
+
 def test_parameters_of_their_own_for_each_step_stay_unrolled(tmp_path):
     shape = Shape((6,), hidden=(("Linear", 5),), neurons=("EMPF",), steps=3, learn=False)
     model = RandomModel(shape, seed=1).write(tmp_path, vectors=False)

@@ -6,11 +6,13 @@ import json
 import shutil
 
 import numpy as np
+import onnx
 import pytest
 from random_models import RandomModel, Shape
 
 from edgesnn import export
-from edgesnn.errors import BackendError, ModelError
+from edgesnn.errors import BackendError, DataError, ModelError
+from edgesnn.export.window import window
 from edgesnn.runtime import open as open_session
 from edgesnn.runtime.vectors import random_stream
 
@@ -53,6 +55,20 @@ def test_windows_equal_steps_of_the_reference(folder):
             part = frames[start : start + size]
             assert np.array_equal(compiled.window(part), [reference.step(x) for x in part])
             assert compiled.snapshot() == reference.snapshot()
+
+
+@pytest.mark.parametrize("steps", [None, 2])
+def test_a_window_of_one_frame_and_of_any_number_of_steps(tmp_path, steps):
+    """TVM has no Scan: of a window of any number of steps, it compiles that of the model's."""
+    model = RandomModel(IMAGE, seed=4).write(tmp_path)
+    onnx.save_model(window(model.step, steps, held=True), tmp_path / "window.onnx")
+    export.tvm(tmp_path)
+    with open_session(tmp_path, "reference") as reference, open_session(tmp_path, "tvm") as compiled:
+        for x in random_stream(reference.model, 3, 9)[0]:
+            assert np.array_equal(compiled.window(x), [reference.step(x) for _ in range(2)])
+            assert compiled.snapshot() == reference.snapshot()
+        with pytest.raises(DataError, match=r"^window: expected 2 time steps, got 5"):
+            compiled.window(x, 5)
 
 
 def test_extreme_states_equal_the_reference(folder):

@@ -74,15 +74,16 @@ def float_session(serialized: bytes) -> Any:
     return onnxruntime.InferenceSession(serialized, options, providers=["CPUExecutionProvider"])
 
 
-def bound_call(session: Any) -> Call:
-    """Runs a session on random inputs that are bound once, a single stream."""
+def bound_call(session: Any, steps: int = STEPS) -> Call:
+    """Runs a session on random inputs that are bound once, a single stream; of a window of any number, these steps."""
     import onnxruntime
 
     binding = session.io_binding()
     rng = np.random.default_rng(1)
     for entry in session.get_inputs():
-        shape = [size if isinstance(size, int) else 1 for size in entry.shape]
-        binding.bind_ortvalue_input(entry.name, onnxruntime.OrtValue.ortvalue_from_numpy(_values(rng, entry, shape)))
+        shape = [size if isinstance(size, int) else {"T": steps}.get(size, 1) for size in entry.shape]
+        value = np.array([steps]) if entry.name == "steps" else _values(rng, entry, shape)
+        binding.bind_ortvalue_input(entry.name, onnxruntime.OrtValue.ortvalue_from_numpy(value))
     for entry in session.get_outputs():
         binding.bind_output(entry.name)
     return lambda: session.run_with_iobinding(binding)

@@ -57,7 +57,7 @@ def _rows(size: Size, rounds: int) -> list[dict[str, object]]:
         model = export(size, build(size), Path(folder))
         exporter.tvm(folder)
         for graph in ("step", "window"):
-            ours = _call(model, graph)
+            ours = compiled_call(model, graph)
             ort = bound_call(create_session(model.graph(graph).SerializeToString()))
             least = interleaved({"tvm": ours, "ort": ort}, rounds)
             rows.append({
@@ -70,7 +70,7 @@ def _rows(size: Size, rounds: int) -> list[dict[str, object]]:
     return rows
 
 
-def _call(model: Model, graph: str) -> Call:
+def compiled_call(model: Model, graph: str) -> Call:
     """Runs a compiled graph on random inputs."""
     import tvm as compiler
 
@@ -89,7 +89,7 @@ def _inputs(model: Model, graph: str) -> dict[str, Array]:
     with ReferenceSession(model) as reference:
         reference.step(frames[0])
         values = reference.tensors()
-    values["x"] = frames[1:2] if graph == "step" else frames[1:, None]
+    values["x"] = frames[1:2] if graph == "step" or model.window.held else frames[1:, None]
     return {entry.name: np.ascontiguousarray(values[entry.name]) for entry in model.graph(graph).graph.input}
 
 

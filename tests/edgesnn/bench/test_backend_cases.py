@@ -7,7 +7,7 @@ import onnx
 import pytest
 import torch
 
-from edgesnn.bench.cases import ort, size, tvm
+from edgesnn.bench.cases import ort, size, tvm, window
 from edgesnn.bench.float_graph import float_graph
 from edgesnn.bench.untrained import Size, build, export
 
@@ -51,6 +51,18 @@ def test_tvm_reports_the_worst_ratio():
     assert {row["graph"]: row["ratio"] for row in measured.rows} == {
         "step": measured.figures["step_ratio_to_ort"], "window": measured.figures["window_ratio_to_ort"],
     }  # fmt: skip
+
+
+def test_windows_of_every_form_are_timed():
+    pytest.importorskip("tvm", reason="needs apache-tvm")
+    measured = window.measure(TINY, numbers=(2,), rounds=1)
+    time = {(row["backend"], row["form"]): row["us"] for row in measured.rows}
+    assert {backend: sum(b == backend for b, _ in time) for backend in ("ort", "tvm")} == {"ort": 4, "tvm": 2}
+    assert measured.figures == {
+        "dynamic_ratio_2": round(time["ort", "dynamic"] / time["ort", "unrolled"], 3),
+        "one_frame_ratio_2": round(time["ort", "unrolled, one frame"] / time["ort", "unrolled"], 3),
+        "tvm_one_frame_ratio_2": round(time["tvm", "unrolled, one frame"] / time["tvm", "unrolled"], 3),
+    }
 
 
 def test_tensors_reach_the_runner_and_come_back():

@@ -13,6 +13,7 @@ import edgesnn as es
 from edgesnn import export
 from edgesnn.data.dataset import Images, frames
 from edgesnn.errors import DataError
+from edgesnn.quant import integer
 from edgesnn.quant.integer import evaluate_integer
 from edgesnn.runtime.ort import OrtSession
 
@@ -81,6 +82,20 @@ def test_an_image_is_shown_for_some_steps_and_decided_at_the_last(tmp_path):
             decisions.append(int(y.argmax()))
         found = evaluate_integer(model, few, steps=steps)
         assert found.confusion.tolist() == confusion(few.test.labels, decisions, 10)
+
+
+@pytest.mark.parametrize("window", ["dynamic", 4])
+def test_an_image_that_stands_still_is_decided_in_one_window(tmp_path, monkeypatch, window):
+    """The same decisions, from the window of one frame wherever it takes the number of steps."""
+    digits = es.data.digits()
+    few = replace(digits, test=Images(digits.test.values[:30], digits.test.labels[:30]))
+    qnet = es.quantize(es.models.mlp(64, [12], 10, es.EMPF(), leak=0.9), calibrate=few, epochs=0)
+    step_by_step = export.onnx(qnet, tmp_path / "steps")
+    at_once = export.onnx(qnet, tmp_path / "window", window=window, constant_input=True)
+    expected = {steps: evaluate_integer(step_by_step, few, steps=steps).confusion.tolist() for steps in (4, 2)}
+    assert evaluate_integer(at_once, few, steps=2).confusion.tolist() == expected[2]
+    monkeypatch.setattr(integer, "run_streams", None)
+    assert evaluate_integer(at_once, few, steps=4).confusion.tolist() == expected[4]
 
 
 def test_an_empty_split_is_one_line(model, data):
