@@ -33,6 +33,8 @@ class _Scanner(WindowGraph):
     def __init__(self, step: onnx.ModelProto, plan: Plan) -> None:
         super().__init__(step.graph, plan)
         self.types = single_stream(step)
+        #: Outputs that are no states.
+        self.results = {entry.name for entry in step.graph.output if not entry.name.endswith(NEW)}
         #: Values that are known as their steps, and under which name.
         self.stacked: dict[str, str] = {}
 
@@ -88,7 +90,7 @@ class _Scanner(WindowGraph):
         return self.stacked[name]
 
     def _steps_name(self, name: str) -> str:
-        return name if any(entry.name == name for entry in self.source.output) else f"{name}.steps"
+        return name if name in self.results else f"{name}.steps"
 
     def _scan(self, groups: list[Group]) -> None:
         """These groups as the body of one Scan, with the states that they write."""
@@ -122,8 +124,7 @@ class _Scanner(WindowGraph):
 
     def _read_outside(self, groups: list[Group]) -> set[str]:
         others = (group for group in self.plan.groups if group not in groups)
-        results = {entry.name for entry in self.source.output if not entry.name.endswith(NEW)}
-        return results.union(*(group.reads() for group in others))
+        return self.results.union(*(group.reads() for group in others))
 
     def _clock(self) -> str:
         """int64 [T]."""

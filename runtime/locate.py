@@ -61,10 +61,11 @@ def locate(session: Session, run: Run) -> str:
         shown = [name for name in node.output if name in expected and name in got]
         for name in shown:
             if (found := _difference(expected[name], got[name])) is not None:
-                seen = "every value before it is equal"
+                seen = f"every value before {'it' if node.op_type != 'Scan' else 'its Scan'} is equal"
                 if not all_shown:
                     seen = f"seen in outputs and states alone, of which {agreed} is the last that is equal"
-                return f"{node.name} ({node.op_type}){_c_function(session, node.name)}: {name}{found}; {seen}"
+                at = _in_body(node, name) if node.op_type == "Scan" else node
+                return f"{at.name} ({at.op_type}){_c_function(session, at.name)}: {name}{found}; {seen}"
         if shown and node.op_type != "NextStep":
             agreed = node.name
     return "not found again: one more run from the same snapshot gave equal values in every node"
@@ -106,6 +107,15 @@ def _values(session: Session, run: Run) -> dict[str, Array]:
     else:
         values["y"] = session.step(run.frames[0])[None]
     return values | {name + NEW: tensor for name, tensor in session.tensors().items()}
+
+
+def _in_body(scan: onnx.NodeProto, name: str) -> onnx.NodeProto:
+    """The node of the body that gives an output of a Scan its value at each step."""
+    body = next(entry.g for entry in scan.attribute if entry.name == "body")
+    local = body.output[list(scan.output).index(name)].name
+    if local.endswith(".out"):  # a copy of the value of the step
+        local = f"{local.removesuffix('.out')}.t"
+    return next((node for node in body.node if local in node.output), scan)
 
 
 def _difference(expected: Array, got: Array) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
+import function_graphs
 import numpy as np
 import onnx
 import pytest
@@ -140,3 +141,19 @@ def test_bodies_get_the_operators_that_are_fast(folder):
     assert all(node.domain != "edgesnn" for graph in (proto.graph, *bodies(proto)) for node in graph.node)
     states = [body.input[0].type.tensor_type.elem_type for body in bodies(proto)]
     assert states == [onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE]
+
+
+def test_a_new_state_that_others_read_is_a_state_and_a_stream(tmp_path):
+    """As the running mean of spikes is, which class means read: the last one is kept, and each is read at its step."""
+
+    def add(b, _):
+        leak = b.constant("lam", np.array([30000], np.int32))
+        b.call("Widen", "widen", ["x"], ["I"])
+        b.call("LeakyIntegrate", "mean", [b.state("mean", (4,)), "I", leak], ["mean.new"])
+        b.call("Rescale", "behind", ["mean.new", b.constant("M", np.full(4, 3 << 6, np.int32)),
+               b.constant("b", np.arange(4, dtype=np.int32))], ["behind.I"], shift=8)  # fmt: skip
+        return "behind.I", 4
+
+    model = function_graphs.write(tmp_path, add, (4,))
+    for held in (False, True):
+        windows.check_dynamic(model, ["reference", "ort"], (3, 1), held=held)

@@ -23,12 +23,13 @@ def arbitrary(model: Model, rng: np.random.Generator, batch: int) -> Values:
     """Persistent tensors with any values that a stream may leave behind, and the factory's parameters."""
     batched = {e.name for e in model.step.graph.input if e.type.tensor_type.shape.dim[0].HasField("dim_param")}
     values = dict(model.factory)
+    cycle = next((node.attribute[0].i for node in model.step.graph.node if node.op_type == "NextStep"), 1)
     for tensor in (tensor for tensor in model.tensors if tensor.kind == "state"):
         low, high = (
             (0, 255) if tensor.dtype == "uint8" else (-128, 127) if tensor.dtype == "int8" else (-(2**23), 2**23 - 1)
         )
         if tensor.name not in batched:
-            low, high = 0, model.time_steps - 1 if tensor.name == "t" else 0
+            low, high = 0, cycle - 1 if tensor.name == "t" else 0
         if tensor.name == "readout.trace":
             low, high = 0, 5000
         shape = (batch, *tensor.shape[1:]) if tensor.name in batched else tensor.shape

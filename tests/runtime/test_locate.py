@@ -12,7 +12,9 @@ from typer.testing import CliRunner
 
 from edgesnn.cli.app import app
 from edgesnn.export.c_package import c
+from edgesnn.export.window import window
 from edgesnn.runtime import ort
+from edgesnn.runtime.model import Model
 from edgesnn.runtime.verify import verify
 
 STEPS = 16
@@ -84,6 +86,30 @@ def test_a_flipped_bit_of_a_graph_is_located_by_its_node(folder, broken, graph, 
         node, value = re.match(r"(\S+) \(\w+\): (\S+) flat", found[graph]).groups()
         assert re.sub(r"\.\d+$", "", node) == place.split()[0]
         assert re.sub(r"\.(\d+|all)$", "", value) == re.search(r": (\S+) flat", place)[1]
+
+
+@pytest.mark.parametrize(
+    ("tensor", "bit", "place"),
+    [
+        ("fc0.weight", 2, r"fc0\.synapse \(BinaryLinear\): fc0\.a\.all flat .*; every value before it is equal"),
+        ("n_fc0.theta", 10, r"n_fc0\.fire \(EMPF\): n_fc0\.v\.new flat .*; every value before its Scan is equal"),
+        (
+            "n_fc2.theta",
+            10,
+            r"n_fc2\.theta\.at \(Gather\): n_fc2\.theta\.now\.steps flat .*; every value before its Scan",
+        ),
+        ("readout.leak", 12, r"readout\.average \(Trace\): readout\.trace\.new flat .*; every value before its Scan"),
+    ],
+)
+def test_a_window_of_any_number_of_steps_is_located_in_the_bodies_of_its_scans(
+    folder, tmp_path, broken, tensor, bit, place
+):
+    shutil.copytree(folder, tmp_path / "m", ignore=shutil.ignore_patterns(".build", "c"))
+    onnx.save_model(window(Model.load(tmp_path / "m").step, None), tmp_path / "m" / "window.onnx")
+    broken("window", flip(tensor, bit))
+    found = locations(tmp_path / "m", "ort")
+    assert found.keys() == {"window"}
+    assert re.match(place, found["window"])
 
 
 def test_a_changed_function_body_is_located_by_the_first_node_that_calls_it(folder, broken):

@@ -13,6 +13,7 @@ from random_models import RandomModel, Shape
 
 from edgesnn.errors import BackendError, EdgesnnError, ModelError
 from edgesnn.export.c_package import c
+from edgesnn.export.window import window
 from edgesnn.runtime import build, native, ort
 from edgesnn.runtime.model import Model
 from edgesnn.runtime.native import NativeSession
@@ -153,6 +154,21 @@ def test_a_window_of_the_reference_is_compared_with_its_steps(folder, monkeypatc
     assert found.keys() == {"reference window"}
     assert found["reference window"].startswith("window at step 0: y[0, 0]: expected ")
     assert found["reference window"].endswith("(12 of 12 differ)")
+
+
+@pytest.mark.parametrize(("steps", "held"), [(None, False), (None, True), (4, True)])
+def test_windows_of_every_form_are_compared_where_they_begin(folder, tmp_path, flip, steps, held):
+    """Of any number of steps: as many as the model has, one, and three more, each from where the stream is."""
+    shutil.copytree(folder, tmp_path / "m", ignore=shutil.ignore_patterns(".build", "c"))
+    onnx.save_model(window(Model.load(tmp_path / "m").step, steps, held=held), tmp_path / "m" / "window.onnx")
+    checks = {check.backend: check for check in verify(tmp_path / "m", steps=STEPS) if check.graph == "window"}
+    sizes = (4, 1, 7, 4, 1, 7) if steps is None else (4,) * 6
+    assert all(check.equal and check.compared == 2 * sum(sizes) for check in checks.values())
+    assert checks.keys() == {"reference", "ort"}
+    flip("window", "fc0.M", 9, 6)
+    found = differences(verify(tmp_path / "m", ["ort"], steps=STEPS))
+    assert found.keys() == {"ort window"}
+    assert re.match(r"window at step \d+: \S.*: expected -?\d+, got -?\d+", found["ort window"])
 
 
 def test_one_changed_learning_constant_is_found_by_the_learning_check(folder, flip):
