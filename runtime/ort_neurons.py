@@ -1,4 +1,4 @@
-"""Rescale, neurons and integrators for ONNX Runtime, in few passes over memory.
+"""Currents, neurons and integrators for ONNX Runtime, in few passes over memory.
 
 The definitions (edgesnn/export/functions) round by Floor in float64, which ONNX Runtime runs slowly. Here the current
 I + ROUNDING and the leaked membrane lam*v*2^-15 + 2^-17 are added: one sum, rounded to an integer, m + ROUNDING. The
@@ -8,6 +8,7 @@ Each function takes a node and returns whether it has put something faster in it
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,8 @@ Attributes = dict[str, Any]
 _LOW, _HIGH, _Q15 = -(2**23), 2**23 - 1, 2**15
 #: Below the unit of lam*v*2^-15, makes halves go up.
 _ABOVE = 2.0**-17
+#: Magnitudes of sums that ROUNDING still rounds to integers.
+_ROUNDED = 2.0**50
 #: Thresholds and spikes up to here, and their differences, are exact in float32.
 _EXACT_BITS = 22
 
@@ -31,6 +34,43 @@ def rescale(graph: Rewriter, node: onnx.NodeProto, attributes: Attributes) -> bo
         return False
     offset = graph.constants.get(b, b)
     graph.scaled[node.output[0]] = Scaled(a, graph.bounds[a], graph.constants[m], offset, attributes["shift"])
+    return True
+
+
+def requantize(graph: Rewriter, node: onnx.NodeProto, attributes: Attributes) -> bool:
+    """y = clamp(((a*M + 2^(n-1)) >> n) + b) to the bits of a signal."""
+    signed = attributes["to"] == TensorProto.INT8
+    low = -(2 ** (attributes["bits"] - 1)) if signed else 0
+    high = low + 2 ** attributes["bits"] - 1
+    if not rescale(graph, node, attributes):
+        return False
+    scaled = graph.scaled.pop(node.output[0])
+    if _largest(scaled) >= _ROUNDED:
+        return False
+    current = graph.one("Sub", graph.rescaled(scaled), graph.constant(ROUNDING))
+    clipped = graph.one("Clip", current, graph.constant(np.float64(low)), graph.constant(np.float64(high)))
+    graph.put(node.output[0], Form.PLAIN, graph.cast(clipped, attributes["to"]))
+    if not signed:
+        graph.high[node.output[0]] = high
+    return True
+
+
+def widen(graph: Rewriter, node: onnx.NodeProto, _: Attributes) -> bool:
+    """A signal as a current, or as what a rescale makes one of."""
+    (x,) = node.input
+    most = graph.largest(x)
+    if most is None:
+        return False
+    graph.put(node.output[0], Form.REAL, graph.get(x, Form.REAL))
+    graph.bounds[node.output[0]] = np.array([most], np.int64)
+    return True
+
+
+def add(graph: Rewriter, node: onnx.NodeProto, _: Attributes) -> bool:
+    """a + b, exact: the exporter proves that currents fit int32."""
+    a, b = node.input
+    total = graph.one("Add", graph.get(a, Form.OFFSET), graph.get(b, Form.WIDE))
+    graph.put(node.output[0], Form.OFFSET, total)
     return True
 
 
@@ -56,17 +96,35 @@ def parallel_empf(graph: Rewriter, node: onnx.NodeProto, attributes: Attributes)
 
 
 def lif(graph: Rewriter, node: onnx.NodeProto, _: Attributes) -> bool:
-    """s = [m >= theta]; v' = m - theta*s."""
+    """s = [m >= theta]; v' = m - theta*s, or of `LIFDrop` m - drop*s."""
+    v, current, lam, theta, *rest = node.input
+    drop = rest[0] if rest else theta
+    if not (_fits(graph, theta, 1) and _fits(graph, drop, 1) and _shared(graph, lam)):
+        return False
+    excess, above = _compared(graph, node, _integrated(graph, v, current, lam), theta)
+    emitted = graph.one("Mul", graph.cast(above, TensorProto.FLOAT), _real(graph, drop))
+    _leave(graph, node.output[1], theta, graph.one("Sub", excess, emitted))
+    return True
+
+
+def lif_clear(graph: Rewriter, node: onnx.NodeProto, _: Attributes) -> bool:
+    """s = [m >= theta]; v' = 0 where s, else m: less theta, -theta or m - theta."""
     v, current, lam, theta = node.input
     if not _fits(graph, theta, 1) or not _shared(graph, lam):
         return False
-    excess = _excess(graph, _integrated(graph, v, current, lam), theta)
+    excess, above = _compared(graph, node, _integrated(graph, v, current, lam), theta)
+    empty = graph.one("Neg", _real(graph, theta))
+    _leave(graph, node.output[1], theta, graph.one("Where", above, empty, excess))
+    return True
+
+
+def _compared(graph: Rewriter, node: onnx.NodeProto, total: str, theta: str) -> tuple[str, str]:
+    """m - theta in float32 and whether it is a spike; the first output of the node is that."""
+    excess = _excess(graph, total, theta)
     above = graph.one("GreaterOrEqual", excess, graph.constant(np.float32(0)))
     graph.put(node.output[0], Form.PLAIN, graph.cast(above, TensorProto.UINT8))
     graph.high[node.output[0]] = 1
-    emitted = graph.one("Mul", graph.cast(above, TensorProto.FLOAT), _real(graph, theta))
-    _leave(graph, node.output[1], theta, graph.one("Sub", excess, emitted))
-    return True
+    return excess, above
 
 
 def leaky_integrate(graph: Rewriter, node: onnx.NodeProto, _: Attributes) -> bool:
@@ -117,11 +175,17 @@ def _leaked(graph: Rewriter, v: str, lam: str) -> str:
 def _stays_within(graph: Rewriter, current: str, lam: str) -> bool:
     """Whether |lam*v| + |I| < 2^23 for any v of 24 bits."""
     scaled = graph.scaled.get(current)
-    if scaled is None or isinstance(scaled.b, str) or lam not in graph.constants:
+    if scaled is None or lam not in graph.constants:
         return False
+    return float(graph.constants[lam].max()) / _Q15 * 2**23 + _largest(scaled) < 2**23
+
+
+def _largest(scaled: Scaled) -> float:
+    """A bound on the magnitude of a rescaled current; infinite where b is trained."""
+    if isinstance(scaled.b, str):
+        return math.inf
     products = np.abs(scaled.m.astype(np.float64)).reshape(-1) * scaled.bound * 2.0**-scaled.shift
-    largest = float((products + np.abs(np.asarray(scaled.b, np.float64)).reshape(-1)).max()) + 2
-    return float(graph.constants[lam].max()) / _Q15 * 2**23 + largest < 2**23
+    return float((products + np.abs(np.asarray(scaled.b, np.float64)).reshape(-1)).max()) + 2
 
 
 def _excess(graph: Rewriter, total: str, theta: str) -> str:

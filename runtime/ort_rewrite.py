@@ -12,22 +12,37 @@ from dataclasses import replace
 import onnx
 from onnx import helper
 
-from edgesnn.runtime import ort_neurons, ort_scan, ort_synapses
+from edgesnn.runtime import ort_neurons, ort_pooling, ort_scan, ort_synapses
 from edgesnn.runtime.ort_values import CONTRIB, Form, Rewriter
 
 _DOMAIN = "edgesnn"
 _Rule = Callable[[Rewriter, onnx.NodeProto, ort_synapses.Attributes], bool]
+_WINDOWS = {"strides", "pads"}
+_GROUPS = {*_WINDOWS, "dilations", "group"}
+_POOL = {*_WINDOWS, "kernel_shape"}
 #: For each function, what replaces it, and the attributes that it knows.
 _RULES: dict[str, tuple[_Rule, set[str]]] = {
     "Linear": (ort_synapses.linear, set()),
     "BinaryLinear": (ort_synapses.linear, {"fan_in"}),
-    "Conv2d": (ort_synapses.conv2d, {"strides", "pads"}),
-    "BinaryConv2d": (ort_synapses.conv2d, {"fan_in", "kernel", "strides", "pads"}),
-    "MaxPool2d": (ort_synapses.max_pool2d, {"kernel_shape", "strides"}),
+    "PackedLinear": (ort_synapses.linear, {"fan_in", "bits"}),
+    "Conv2d": (ort_synapses.conv2d, _WINDOWS),
+    "BinaryConv2d": (ort_synapses.conv2d, {*_WINDOWS, "fan_in", "kernel"}),
+    "GroupedConv2d": (ort_synapses.conv2d, _GROUPS),
+    "GroupedBinaryConv2d": (ort_synapses.conv2d, {*_GROUPS, "fan_in", "kernel"}),
+    "PackedConv2d": (ort_synapses.conv2d, {*_GROUPS, "fan_in", "bits", "kernel"}),
+    "MaxPool2d": (ort_pooling.max_pool2d, {"kernel_shape", "strides"}),
+    "PaddedMaxPool2d": (ort_pooling.max_pool2d, _POOL),
+    "SumPool2d": (ort_pooling.sum_pool2d, _POOL),
+    "AveragePool2d": (ort_pooling.average_pool2d, {*_POOL, "M", "shift"}),
     "Rescale": (ort_neurons.rescale, {"shift"}),
+    "Requantize": (ort_neurons.requantize, {"shift", "bits", "to"}),
+    "Widen": (ort_neurons.widen, set()),
+    "Add": (ort_neurons.add, set()),
     "EMPF": (ort_neurons.empf, {"k", "bits"}),
     "ParallelEMPF": (ort_neurons.parallel_empf, {"k", "bits"}),
     "LIF": (ort_neurons.lif, set()),
+    "LIFDrop": (ort_neurons.lif, set()),
+    "LIFClear": (ort_neurons.lif_clear, set()),
     "LeakyIntegrate": (ort_neurons.leaky_integrate, set()),
 }
 

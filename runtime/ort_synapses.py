@@ -1,4 +1,4 @@
-"""Synapses and pooling for ONNX Runtime: products of uint8 and int8, for which processors have instructions.
+"""Synapses for ONNX Runtime: products of uint8 and int8, for which processors have instructions.
 
 Each function takes a node of the function library and returns whether it has put something faster in its place.
 Shapes: N batch, C inputs, O outputs, H x W pixels, P = H*W.
@@ -13,7 +13,7 @@ import onnx
 from onnx import TensorProto
 
 from edgesnn.runtime.model import Array
-from edgesnn.runtime.ort_values import CONTRIB, Form, Rewriter
+from edgesnn.runtime.ort_values import Form, Rewriter
 
 Attributes = dict[str, Any]
 #: Fewer input channels are gathered too slowly: their convolution is left to float32.
@@ -25,7 +25,8 @@ _SIGNED_ZERO = 128
 def linear(graph: Rewriter, node: onnx.NodeProto, attributes: Attributes) -> bool:
     """a = x w^T; x int8 goes as uint8 with a zero point: products of two int8 have no fast kernel."""
     x, name = node.input
-    if name not in graph.constants or graph.types.get(x) not in (TensorProto.UINT8, TensorProto.INT8):
+    most = graph.largest(x)
+    if name not in graph.constants or most is None:
         return False
     weights = _weights(graph.constants[name], attributes)
     operands = [graph.get(x, Form.PLAIN), graph.constant(np.ascontiguousarray(weights.T))]
@@ -34,21 +35,25 @@ def linear(graph: Rewriter, node: onnx.NodeProto, attributes: Attributes) -> boo
         moved = graph.one("QuantizeLinear", graph.get(x, Form.REAL), graph.constant(np.float32(1)), zero)
         operands = [moved, operands[1], zero]
     graph.put(node.output[0], Form.PLAIN, graph.one("MatMulInteger", *operands))
-    graph.bounds[node.output[0]] = _bound(graph, x, weights)
+    graph.bounds[node.output[0]] = _bound(weights, most)
     return True
 
 
 def conv2d(graph: Rewriter, node: onnx.NodeProto, attributes: Attributes) -> bool:
-    """a = conv(x, w): patches [N*P', kh*kw*C] gathered from channels-last spikes, times weights; or float32."""
+    """a = conv(x, w): patches [N*P', kh*kw*C] gathered from channels-last spikes, times weights; or float32, for groups
+    and few channels.
+    """
     x, name = node.input
-    if name not in graph.constants:
+    most = graph.largest(x)
+    if name not in graph.constants or most is None:
         return False
     weights = _weights(graph.constants[name], attributes)
     weights = weights.reshape(attributes.get("kernel", weights.shape))
-    integer = graph.types.get(x) == TensorProto.UINT8 and weights.shape[1] >= _LEAST_CHANNELS
-    graph.bounds[node.output[0]] = _bound(graph, x, weights)
+    spikes, whole = graph.types.get(x) == TensorProto.UINT8, attributes.get("group", 1) == 1
+    integer = spikes and whole and weights.shape[1] >= _LEAST_CHANNELS
+    graph.bounds[node.output[0]] = _bound(weights, most)
     if not integer:
-        options = {key: attributes[key] for key in ("strides", "pads")}
+        options = {key: attributes[key] for key in ("strides", "pads", "dilations", "group") if key in attributes}
         operands = [graph.get(x, Form.REAL), graph.constant(weights.astype(np.float32))]
         graph.put(node.output[0], Form.REAL, graph.one("Conv", *operands, **options))
         return True
@@ -56,30 +61,23 @@ def conv2d(graph: Rewriter, node: onnx.NodeProto, attributes: Attributes) -> boo
     return True
 
 
-def max_pool2d(graph: Rewriter, node: onnx.NodeProto, attributes: Attributes) -> bool:
-    """The largest spike of each window, channels last: ONNX Runtime's other kernel for uint8 is many times slower."""
-    (x,) = node.input
-    if graph.types.get(x) != TensorProto.UINT8:
-        return False
-    rows = graph.one("NhwcMaxPool", graph.get(x, Form.ROWS), domain=CONTRIB, **attributes)
-    graph.put(node.output[0], Form.ROWS, rows)
-    if x in graph.high:
-        graph.high[node.output[0]] = graph.high[x]
-    return True
-
-
 def _weights(stored: Array, attributes: Attributes) -> Array:
-    """int8 weights; packed ones [O, ceil(fan_in/8)] become +-1 [O, fan_in]."""
+    """int8 weights; packed ones [O, ceil(fan_in*bits/8)] become [O, fan_in]: +-1, or what two's complement says."""
     if "fan_in" not in attributes:
         return stored
-    bits = np.unpackbits(stored, axis=1, count=attributes["fan_in"], bitorder="little")
-    return bits.astype(np.int8) * np.int8(2) - np.int8(1)
+    fan_in, width = attributes["fan_in"], attributes.get("bits", 1)
+    bits = np.unpackbits(stored, axis=1, count=fan_in * width, bitorder="little").astype(np.int8)
+    if width == 1:
+        return bits * np.int8(2) - np.int8(1)
+    places = 2 ** np.arange(width, dtype=np.int8)
+    places[-1] *= -1
+    fields: Array = (bits.reshape(len(stored), fan_in, width) * places).sum(axis=2, dtype=np.int8)
+    return fields
 
 
-def _bound(graph: Rewriter, x: str, weights: Array) -> Array:
-    """Bound on |sum(w*x)| for each output, int64 [O]."""
-    largest = graph.high.get(x, 255 if graph.types.get(x) == TensorProto.UINT8 else 128)
-    sums: Array = np.abs(weights.reshape(len(weights), -1).astype(np.int64)).sum(axis=1) * largest
+def _bound(weights: Array, most: int) -> Array:
+    """Bound on |sum(w*x)| for each output, int64 [O], where no |x| is above `most`."""
+    sums: Array = np.abs(weights.reshape(len(weights), -1).astype(np.int64)).sum(axis=1) * most
     return sums
 
 
@@ -88,7 +86,7 @@ def _gathered(graph: Rewriter, x: str, weights: Array, attributes: Attributes) -
     _, height, width = graph.image(x)
     top, left, bottom, right = attributes["pads"]
     padded = (height + top + bottom, width + left + right)
-    index, pixels = _patches(padded, tuple(kernel), attributes["strides"])
+    index, pixels = _patches(padded, tuple(kernel), attributes["strides"], attributes.get("dilations", [1, 1]))
     rows = graph.get(x, Form.ROWS)
     if any(attributes["pads"]):
         pads = graph.constant(np.array([0, top, left, 0, 0, bottom, right, 0], np.int64))
@@ -101,11 +99,15 @@ def _gathered(graph: Rewriter, x: str, weights: Array, attributes: Attributes) -
     return graph.one("MatMulInteger", flat, graph.constant(np.ascontiguousarray(matrix)))
 
 
-def _patches(padded: tuple[int, int], kernel: tuple[int, ...], strides: list[int]) -> tuple[Array, int]:
+def _patches(
+    padded: tuple[int, int], kernel: tuple[int, ...], strides: list[int], dilations: list[int]
+) -> tuple[Array, int]:
     """The padded pixel of each pixel's taps, int64 [P' * kh*kw], and P'."""
+    down, across = (np.arange(taps) * gap for taps, gap in zip(kernel, dilations, strict=True))
     top, left = (
-        np.arange(0, size - taps + 1, stride) for size, taps, stride in zip(padded, kernel, strides, strict=True)
+        np.arange(0, size - taps[-1], stride)
+        for size, taps, stride in zip(padded, (down, across), strides, strict=True)
     )
-    rows = top[:, None, None, None] + np.arange(kernel[0])[:, None]
-    columns = left[:, None, None] + np.arange(kernel[1])
+    rows = top[:, None, None, None] + down[:, None]
+    columns = left[:, None, None] + across
     return (rows * padded[1] + columns).reshape(-1).astype(np.int64), len(top) * len(left)

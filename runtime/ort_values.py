@@ -124,6 +124,15 @@ class Rewriter:
     def cast(self, tensor: str, to: int) -> str:
         return self.one("Cast", tensor, to=to)
 
+    def largest(self, name: str) -> int | None:
+        """A bound on the magnitude of a signal of 8 bits; None where it is none."""
+        match self.types.get(name):
+            case TensorProto.UINT8:
+                return self.high.get(name, 255)
+            case TensorProto.INT8:
+                return 128
+        return None
+
     def image(self, name: str) -> tuple[int, int, int]:
         """C, H, W of an image."""
         _, channels, height, width = self.shapes[name]
@@ -146,7 +155,7 @@ class Rewriter:
             case Form.ROWS:
                 return self.one("Transpose", known[Form.PLAIN], perm=[0, 2, 3, 1])
             case Form.OFFSET if name in self.scaled:
-                return self._rescaled(self.scaled[name])
+                return self.rescaled(self.scaled[name])
             case Form.OFFSET:
                 return self.one("Add", self.get(name, Form.WIDE), self.constant(ROUNDING))
         raise LookupError(f"{name}: {form} is made, not converted to")
@@ -161,7 +170,7 @@ class Rewriter:
             return self.one("Reshape", pixels_last, self.constant(np.array([0, *self.image(name)], np.int64)))
         return self.cast(self.get(name, Form.WIDE), TensorProto.INT32)
 
-    def _rescaled(self, scaled: Scaled) -> str:
+    def rescaled(self, scaled: Scaled) -> str:
         """round(a*M*2^-n) + b + ROUNDING; a*M is exact, so adding ROUNDING is what rounds: once, and halves to even.
 
         Halves go up in the definition; where a*M can be one, it is rounded before.
