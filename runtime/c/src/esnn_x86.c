@@ -42,31 +42,26 @@ void esnn_conv2d(const void *x, esnn_format format, const int8_t *w, int16_t *pa
 }
 
 void esnn_binary_conv2d(const void *x, esnn_format format, const uint8_t *w, int16_t *patch, int32_t *a,
-                        const esnn_window *g){CHOOSE(binary_conv2d, x, format, w, patch, a, g)}
-
-#define CHOOSE_AVX2(kernel, ...)                                                                                       \
-    if (level() >= ESNN_LEVEL_AVX2) {                                                                                  \
-        esnn_avx2_##kernel(__VA_ARGS__);                                                                               \
-    } else {                                                                                                           \
-        esnn_portable_##kernel(__VA_ARGS__);                                                                           \
-    }
+                        const esnn_window *g) {
+    CHOOSE(binary_conv2d, x, format, w, patch, a, g)
+}
 
 void esnn_rescale(const int32_t *a, const int32_t *multiplier, const int32_t *bias, int32_t *current, uint32_t outputs,
                   uint32_t pixels, uint32_t shift, uint32_t lift) {
-    CHOOSE_AVX2(rescale, a, multiplier, bias, current, outputs, pixels, shift, lift)
+    CHOOSE(rescale, a, multiplier, bias, current, outputs, pixels, shift, lift)
 }
 
 void esnn_empf(int32_t *v, const int32_t *current, uint8_t *s, uint32_t n, int32_t lam, int32_t theta, uint32_t k,
                uint32_t bits) {
-    CHOOSE_AVX2(empf, v, current, s, n, lam, theta, k, bits)
+    CHOOSE(empf, v, current, s, n, lam, theta, k, bits)
 }
 
 void esnn_parallel_empf(const int32_t *current, uint8_t *s, uint32_t n, int32_t theta, uint32_t k, uint32_t bits) {
-    CHOOSE_AVX2(parallel_empf, current, s, n, theta, k, bits)
+    CHOOSE(parallel_empf, current, s, n, theta, k, bits)
 }
 
 void esnn_lif(int32_t *v, const int32_t *current, uint8_t *s, uint32_t n, int32_t lam, int32_t theta) {
-    CHOOSE_AVX2(lif, v, current, s, n, lam, theta)
+    CHOOSE(lif, v, current, s, n, lam, theta)
 }
 
 #endif

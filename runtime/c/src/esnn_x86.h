@@ -3,7 +3,7 @@
  *
  *   portable  any x86-64
  *   avx2      AVX2
- *   avx512    AVX-512 F, BW, VL and VNNI: the synapses
+ *   avx512    AVX-512 F, BW, VL and VNNI
  */
 #ifndef ESNN_X86_H
 #define ESNN_X86_H
@@ -66,6 +66,13 @@ void esnn_avx512_conv2d(const void *x, esnn_format format, const int8_t *w, int1
                         const esnn_window *g);
 void esnn_avx512_binary_conv2d(const void *x, esnn_format format, const uint8_t *w, int16_t *patch, int32_t *a,
                                const esnn_window *g);
+void esnn_avx512_rescale(const int32_t *a, const int32_t *multiplier, const int32_t *bias, int32_t *current,
+                         uint32_t outputs, uint32_t pixels, uint32_t shift, uint32_t lift);
+void esnn_avx512_empf(int32_t *v, const int32_t *current, uint8_t *s, uint32_t n, int32_t lam, int32_t theta,
+                      uint32_t k, uint32_t bits);
+void esnn_avx512_parallel_empf(const int32_t *current, uint8_t *s, uint32_t n, int32_t theta, uint32_t k,
+                               uint32_t bits);
+void esnn_avx512_lif(int32_t *v, const int32_t *current, uint8_t *s, uint32_t n, int32_t lam, int32_t theta);
 
 #endif
 #endif

@@ -33,8 +33,7 @@ def kernel(kernels):
     return find
 
 
-synapses = pytest.mark.parametrize("variant", list(NEEDS))
-elementwise = pytest.mark.parametrize("variant", ["portable", "avx2"])
+variants = pytest.mark.parametrize("variant", list(NEEDS))
 
 
 def weights(rng, shape, binary):
@@ -55,7 +54,7 @@ def inputs_of(rng, dtype, shape):
     )
 
 
-@synapses
+@variants
 @settings(max_examples=40)
 @given(seeds, st.one_of(st.integers(1, 300), st.integers(1900, 4300)), st.integers(1, 40), input_types, st.booleans())
 def test_linear(kernel, variant, seed, inputs, outputs, dtype, binary):
@@ -68,7 +67,7 @@ def test_linear(kernel, variant, seed, inputs, outputs, dtype, binary):
     np.testing.assert_array_equal(a, golden.linear(x, w))
 
 
-@synapses
+@variants
 @pytest.mark.parametrize(("value", "dtype"), [(255, np.uint8), (127, np.int8), (-128, np.int8)])
 @pytest.mark.parametrize("sign", [-1, 1])
 def test_sums_of_the_largest_inputs(kernel, variant, value, dtype, sign):
@@ -111,7 +110,7 @@ def check_conv(call, seed, g, pads, dtype, binary):
     np.testing.assert_array_equal(a, golden.conv2d(x, w, stride, pads))
 
 
-@synapses
+@variants
 @settings(max_examples=40)
 @given(seeds, windows(), input_types, st.booleans())
 def test_conv2d(kernel, variant, seed, geometry, dtype, binary):
@@ -126,7 +125,7 @@ TILES = {
 }
 
 
-@synapses
+@variants
 @pytest.mark.parametrize("binary", [True, False])
 @pytest.mark.parametrize("dtype", [np.uint8, np.int8])
 @pytest.mark.parametrize("name", TILES)
@@ -136,7 +135,7 @@ def test_conv2d_of_many_tiles(kernel, variant, name, dtype, binary):
     check_conv(kernel(variant, "binary_conv2d" if binary else "conv2d"), 5, g, pads, dtype, binary)
 
 
-@elementwise
+@variants
 @given(seeds, st.integers(1, 20), st.sampled_from([1, 3, 8, 21]), st.integers(1, 52))
 def test_rescale(kernel, variant, seed, outputs, pixels, shift):
     rng = np.random.default_rng(seed)
@@ -149,7 +148,7 @@ def test_rescale(kernel, variant, seed, outputs, pixels, shift):
     np.testing.assert_array_equal(current, golden.rescale(a, multiplier, bias, shift))
 
 
-@elementwise
+@variants
 @given(seeds, st.integers(1, 40), leaks, st.integers(-(2**20), 2**24), shifts, bit_counts)
 def test_neurons(kernel, variant, seed, n, lam, theta, k, bits):
     v, current = membranes(seed, n)
