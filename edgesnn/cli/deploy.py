@@ -89,8 +89,10 @@ def export(
 
 def _window(text: str | None) -> int | Literal["dynamic"] | None:
     """The number of time steps that was given, or any."""
-    if text is None or text == "dynamic":
-        return text
+    if text is None:
+        return None
+    if text == "dynamic":
+        return "dynamic"
     if not text.isdecimal() or int(text) < 1:
         raise ConfigError(
             f"--window: expected 1 or more time steps, or dynamic, got {text!r}; leave it out for the data's"

@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+import windows
 import zoo
 from torch import nn
 
@@ -308,6 +309,16 @@ def test_integers_are_the_same_everywhere(folder, name):
     checks = verify(folder, ["reference", "ort", "native"], steps=zoo.STEPS + 1)
     assert {check.graph for check in checks} >= {"step", "window"} | ({"learn"} if case.learn else set())
     assert all(check.compared > 0 and check.difference is None for check in checks), checks
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_windows_of_any_number_of_steps(folder, name):
+    """With a frame for each step, and with one for all."""
+    case = (CASES | PUBLISHED)[name]
+    qnet, _ = zoo.quantized(case.make, case.weights, case.spikes)
+    model = zoo.exported(qnet, folder, learn=case.learn)
+    for held in (False, True):
+        windows.check_dynamic(model, ["ort"], (3, 1), held=held)
 
 
 @pytest.mark.parametrize("name", ALL)
