@@ -171,6 +171,12 @@ def _empf_gradient(node: Node, refs: Refs) -> list[str]:
                  node.attributes["k"])]  # fmt: skip
 
 
+def _parallel_empf_gradient(node: Node, refs: Refs) -> list[str]:
+    g, current, theta = node.inputs
+    return [call("esnn_parallel_empf_gradient", *map(refs.pointer, (g, current, *node.outputs)), g.size,
+                 refs.scalar(theta), node.attributes["k"], node.attributes["bits"])]  # fmt: skip
+
+
 def _lif_gradient(node: Node, refs: Refs) -> list[str]:
     g, v, s, theta = node.inputs
     return [call("esnn_lif_gradient", *map(refs.pointer, (g, v, s, *node.outputs)), g.size, refs.scalar(theta),
@@ -215,8 +221,9 @@ def _conv_scratch(node: Node) -> int:
 
 def _learn_threshold(node: Node, refs: Refs) -> list[str]:
     theta, g, multiplier, count = node.inputs
-    return [call("esnn_learn_threshold", refs.pointer(theta), refs.pointer(g), g.size, refs.scalar(multiplier),
-                 refs.scalar(count), node.attributes["shift"], f"{node.attributes['seed']}u")]  # fmt: skip
+    return [call("esnn_learn_threshold", refs.pointer(theta), refs.pointer(g), g.size, node.attributes["limit"],
+                 refs.scalar(multiplier), refs.scalar(count), node.attributes["shift"],
+                 f"{node.attributes['seed']}u")]  # fmt: skip
 
 
 def _learn_bias(node: Node, refs: Refs) -> list[str]:
@@ -252,6 +259,7 @@ LEARNING: dict[str, Op] = {
     ),
     "ClampGradient": Op(like(0), _clamp_gradient, shares=(0,)),
     "EMPFGradient": Op(like(0), _empf_gradient, shares=(0,)),
+    "ParallelEMPFGradient": Op(like(0), _parallel_empf_gradient, shares=(0,)),
     "LIFGradient": Op(like(0), _lif_gradient, shares=(0,)),
     "LearnLinear": Op(
         like(0),

@@ -25,16 +25,16 @@ from edgesnn.runtime.model import PersistentTensor
 
 SYNAPSES = ("Linear", "BinaryLinear", "Conv2d", "BinaryConv2d", "GroupedConv2d", "GroupedBinaryConv2d")
 MAXIMA, SUMS = ("MaxPool2d", "PaddedMaxPool2d"), ("SumPool2d", "AveragePool2d")
-_NEURONS = ("EMPF", "LIF")
+NEURONS = ("EMPF", "ParallelEMPF", "LIF")
 #: Functions that an error passes, and the inputs that it goes to.
 _PASSES: dict[str, Sequence[int]] = {
-    **dict.fromkeys((*SYNAPSES, *MAXIMA, *SUMS, "Rescale", "Requantize", "Widen"), (0,)),
-    **dict.fromkeys((*_NEURONS, "Delay"), (1,)),
+    **dict.fromkeys((*SYNAPSES, *MAXIMA, *SUMS, "Rescale", "Requantize", "Widen", "ParallelEMPF"), (0,)),
+    **dict.fromkeys(("EMPF", "LIF", "Delay"), (1,)),
     "Add": (0, 1),
 }
 #: Those that it does not, and what depends on a layer before them.
 _STOPS: dict[str, Sequence[int]] = {
-    **dict.fromkeys(("PackedLinear", "PackedConv2d", "Upsample2d", "ParallelEMPF"), (0,)),
+    **dict.fromkeys(("PackedLinear", "PackedConv2d", "Upsample2d"), (0,)),
     **dict.fromkeys(("LIFDrop", "LIFClear"), (1,)),
     "ChannelAttention": (0, 1),
 }
@@ -69,7 +69,7 @@ class ErrorPath:
     def _kept(self, node: Node) -> Tensor | None:
         if node.op in SYNAPSES:
             return node.inputs[0] if node.inputs[1].place in self.weights else None
-        if node.op in MAXIMA:
+        if node.op in MAXIMA or node.op == "ParallelEMPF":
             return node.inputs[0]
         return node.outputs[0] if node.op in ("LIF", "Requantize") else None
 
@@ -113,6 +113,11 @@ def error_inputs(node: Node) -> tuple[Tensor, ...]:
     return tuple(node.inputs[i] for i in (_PASSES | _STOPS).get(node.op, ()))
 
 
+def threshold(neuron: Node) -> Tensor:
+    """Of a node of `NEURONS`."""
+    return neuron.inputs[1 if neuron.op == "ParallelEMPF" else 3]
+
+
 def overlap(node: Node, kernel: Sequence[int]) -> int:
     """How many windows of a convolution or pooling see a pixel, at most."""
     dilations, places = node.attributes.get("dilations", (1, 1)), node.outputs[0].shape[2:]
@@ -149,10 +154,10 @@ def _last(hidden: Sequence[HiddenLayer], count: int) -> Sequence[HiddenLayer]:
 def _check(path: ErrorPath, node: Node) -> None:
     """Refuse a node that an error cannot go back through, or that cannot learn."""
     layer = node.name.rpartition(".")[0] or node.name
-    if node.op == "ParallelEMPF" or (node.op in _NEURONS and not _one(node.inputs[3])):
+    if node.op in NEURONS and not _one(threshold(node)):
         raise ExportError(
-            f"{layer}: expected neurons with a membrane and one threshold for the layer and all time steps, got "
-            "others; learn fewer layers: last:N, or the readout alone"
+            f"{layer}: expected neurons with one threshold for the layer and all time steps, got others; learn fewer "
+            "layers: last:N, or the readout alone"
         )
     if node.op in _STOPS:
         raise ExportError(
@@ -171,5 +176,5 @@ def _check(path: ErrorPath, node: Node) -> None:
         )
 
 
-def _one(threshold: Tensor) -> bool:
-    return threshold.size == 1 and threshold.index is None
+def _one(value: Tensor) -> bool:
+    return value.size == 1 and value.index is None

@@ -19,7 +19,16 @@ from edgesnn.errors import ExportError
 from edgesnn.export.bounds import TRAINED_WEIGHT
 from edgesnn.export.builder import GraphBuilder
 from edgesnn.export.c_graph import Node, Tensor
-from edgesnn.export.error_path import MAXIMA, SUMS, SYNAPSES, ErrorPath, overlap
+from edgesnn.export.error_path import (
+    MAXIMA,
+    NEURONS,
+    SUMS,
+    SYNAPSES,
+    ErrorPath,
+    error_inputs,
+    overlap,
+    threshold,
+)
 from edgesnn.export.fixed_point import Q15, multiplier
 from edgesnn.export.gradient import LIMIT, Gradient, in_unit, reshaped, scaled, total, uniform
 from edgesnn.export.learn import BIAS, COUNT, WEIGHT, error_operands
@@ -33,8 +42,9 @@ from edgesnn.runtime.model import LearnSpec
 
 Array = NDArray[Any]
 
-#: A weight moves by step*input / 2^24; by fewer bits where steps would not fit.
-_STEP_BITS = 24
+#: A weight moves by step*input / 2^24; by fewer bits where steps would not fit, or would be kept to less than they are:
+#: for that, 16 are enough.
+_STEP_BITS, _ENOUGH_BITS = 24, 16
 #: A threshold moves by its step / 2^16 (functions.LearnThreshold).
 _THRESHOLD_BITS = 16
 #: Every tensor that learns draws numbers of its own: seeds are this far apart.
@@ -196,29 +206,37 @@ class _LearnGraph:
 
     def neuron(self, node: Node, gradient: Gradient) -> None:
         """dL/ds -> dL/dm, which is dL/dI."""
-        v, current, _, theta = node.inputs
+        theta, (current,) = threshold(node), error_inputs(node)
         name, layer = theta.place.removesuffix(".theta"), self.path.thresholds[theta.place]
         spikes = uniform(self.builder, gradient, f"{name}.even")
-        operands = [spikes.name, self._input(v.place, "int32", v.shape)]
-        threshold = self._updated(theta.place, "int32", [1])
-        if layer.width is None:
-            slope, numbers = 2.0 ** -node.attributes["k"], {"k": node.attributes["k"]}
-            function = "EMPFGradient"
+        numbers: dict[str, int] = {key: node.attributes[key] for key in ("k",) if key in node.attributes}
+        if layer.width is not None:
+            numbers = {"width": layer.width, "shift": max(1, math.ceil(math.log2(layer.width)))}
+            slope, seen = 2.0 ** numbers["shift"] / layer.width**2, [self._membrane(node), self._read(node.outputs[0])]
+        elif node.op == "EMPF":
+            slope, seen = 2.0 ** -numbers["k"], [self._membrane(node)]
         else:
-            shift = max(1, math.ceil(math.log2(layer.width)))
-            slope, numbers = 2.0**shift / layer.width**2, {"width": layer.width, "shift": shift}
-            function, operands = "LIFGradient", [*operands, self._read(node.outputs[0])]
-        self.builder.call(function, f"{name}.backward", [*operands, threshold], [f"{name}.g"], **numbers)
+            slope, seen, numbers["bits"] = 2.0 ** -numbers["k"], [self._read(current)], node.attributes["bits"]
+        operands = [spikes.name, *seen, self._updated(theta.place, "int32", [1])]
+        self.builder.call(f"{node.op}Gradient", f"{name}.backward", operands, [f"{name}.g"], **numbers)
         membrane = Gradient(f"{name}.g", spikes.unit * slope, spikes.bound, spikes.shape)
         self._learn_threshold(name, layer, membrane)
         self._pass_on(current, membrane)
 
+    def _membrane(self, node: Node) -> str:
+        """After the step."""
+        v = node.inputs[0]
+        return self._input(v.place, v.dtype, v.shape)
+
     def _learn_threshold(self, name: str, layer: HiddenLayer, membrane: Gradient) -> None:
+        """By a sum that is kept to what would move it through its whole range."""
         factor = self.rate * membrane.unit / layer.membrane**2 * 2.0**_THRESHOLD_BITS
-        m, shift = multiplier(factor, membrane.bound * math.prod(membrane.shape), name)
+        range_of = math.ceil(2.0 ** (_THRESHOLD_BITS + 23) / max(float(factor[0]), 1.0))
+        limit = min(membrane.bound * math.prod(membrane.shape), range_of)
+        m, shift = multiplier(factor, limit, name)
         operands = [f"{name}.theta", membrane.name, self.builder.constant(f"{name}.theta_M", m), COUNT]
         self.builder.call("LearnThreshold", f"{name}.descend", operands, [f"{name}.theta{NEW}"],
-                          shift=shift, seed=self._next_seed())  # fmt: skip
+                          limit=limit, shift=shift, seed=self._next_seed())  # fmt: skip
 
     def synapse(self, node: Node, gradient: Gradient) -> None:
         if node.inputs[0].place in self.path.wanted:
@@ -250,16 +268,18 @@ class _LearnGraph:
         moved = synapse.scale if latent is None else 1 / TRAINED_WEIGHT
         factor = self.rate * gradient.unit / synapse.scale / moved
         peak = float(np.abs(factor).max()) * gradient.bound
-        bits = min(_STEP_BITS, math.floor(math.log2((LIMIT - 1) / max(peak, 1.0))))
+        low, high = self.path.ranges[x.place]
+        limit = LIMIT // max(-low, high, 1)
+        fits, whole = (math.floor(math.log2(most / max(peak, 1.0))) for most in (LIMIT - 1, limit))
+        bits = min(_STEP_BITS, fits, max(_ENOUGH_BITS, whole))
         if bits < 1 or peak * 2.0**bits < 1:
             raise ExportError(
                 f"{name}: expected a learning rate whose steps fit 30 bits and reach one unit, got {self.rate:g}; "
                 f"choose a {'smaller' if bits < 1 else 'larger'} rate"
             )
         step = scaled(self.builder, gradient, factor * 2.0**bits, f"{name}.q")
-        low, high = self.path.ranges[x.place]
         geometry, weight = _geometry(node), self._trained(weights)
-        attributes = {"limit": LIMIT // max(-low, high, 1), "shift": bits, "seed": self._next_seed()} | geometry
+        attributes = {"limit": limit, "shift": bits, "seed": self._next_seed()} | geometry
         operands = [self._read(x), step.name, COUNT]
         function = "Conv2d" if geometry else "Linear"
         if latent is None:
@@ -326,7 +346,7 @@ _HANDLERS: dict[str, Callable[[_LearnGraph, Node, Gradient], None]] = {
     **dict.fromkeys(SYNAPSES, _LearnGraph.synapse),
     **dict.fromkeys(MAXIMA, _LearnGraph.maximum),
     **dict.fromkeys(SUMS, _LearnGraph.sum),
-    **dict.fromkeys(("EMPF", "LIF"), _LearnGraph.neuron),
+    **dict.fromkeys(NEURONS, _LearnGraph.neuron),
     **dict.fromkeys(("Widen", "Add"), _LearnGraph.same),
     "Rescale": _LearnGraph.rescale,
     "Requantize": _LearnGraph.requantize,

@@ -76,6 +76,20 @@ def EMPFGradient(g, v, theta, k: int):
 
 
 @script(edgesnn_domain, default_opset=op)
+def ParallelEMPFGradient(g, current, theta, k: int, bits: int):
+    """g where the spike of neurons without a membrane was not clipped, else 0: as `EMPFGradient`, of m = sat24(I).
+
+    g, current (I) s32 [1, C, ...], theta s32 [1].
+    """
+    two = op.Constant(value=TWO)
+    half = op.Pow(two, op.Constant(value_int=k)) / 2.0
+    top = op.Pow(two, op.Constant(value_int=k) + op.Constant(value_int=bits)) - half
+    distance = op.Clip(op.Cast(current, to=DOUBLE), -8388608.0, 8388607.0) - op.Cast(theta, to=DOUBLE)
+    inside = op.And(op.GreaterOrEqual(distance, -half), op.Less(distance, top))
+    return op.Cast(op.Cast(g, to=DOUBLE) * op.Cast(inside, to=DOUBLE), to=INT32)
+
+
+@script(edgesnn_domain, default_opset=op)
 def LIFGradient(g, v, s, theta, width: int, shift: int):
     """(g*D + 2^(shift-1)) >> shift, D = max(0, width - |m - theta|), m = v' + theta*s: SLTT's triangle (eq. 6).
 

@@ -82,12 +82,14 @@ def LearnBinaryLinear(weight, latent, x, step, count, limit: int, shift: int, se
 
 
 @script(edgesnn_domain, default_opset=op)
-def LearnThreshold(theta, g, M, count, shift: int, seed: int):
-    """clamp(theta + ((q + (r >> 16)) >> 16), 0, 2^23 - 1), q = (M*sum(g) + 2^(shift-1)) >> shift, r = mix(key).
+def LearnThreshold(theta, g, M, count, limit: int, shift: int, seed: int):
+    """clamp(theta + ((q + (r >> 16)) >> 16), 0, 2^23 - 1), q = (M*G + 2^(shift-1)) >> shift, r = mix(key),
+    G = clamp(sum(g), -limit, limit).
 
-    A membrane rises where its threshold falls: the gradient is -sum(g). theta, M, count s32 [1], g s32 [1, C].
+    A membrane rises where its threshold falls: the gradient is -sum(g). theta, M, count s32 [1], g s32 [1, C, ...].
     """
-    total = op.ReduceSum(op.Cast(g, to=DOUBLE), keepdims=0)
+    most = op.Cast(op.Constant(value_int=limit), to=DOUBLE)
+    total = op.Clip(op.ReduceSum(op.Cast(g, to=DOUBLE), keepdims=0), -most, most)
     unit = op.Pow(op.Constant(value=TWO), op.Constant(value_int=shift))
     q = op.Floor(total * op.Cast(M, to=DOUBLE) / unit + 0.5)
     step = StochasticShift(q, Mix(LearningKey(count, seed=seed)), shift=16)

@@ -5,13 +5,10 @@ from __future__ import annotations
 import copy
 
 import golden
-import golden_layers
 import numpy as np
-import onnx
 import pytest
 import torch
-from golden import int64
-from onnx.reference import ReferenceEvaluator
+from layer_steps import Formula, compared, float_gradients, integer_steps
 from quantized import digits, network, sample
 from torch import nn
 
@@ -39,92 +36,6 @@ def exported(request, tmp_path_factory):
     model = export.onnx(network(request.param, LEAK), folder, learn=CASES[request.param], learning_rate=RATE, seed=9)
     export.c(folder)
     return request.param, model
-
-
-class Formula:
-    """`learn.onnx` once more: each node by its formula in NumPy, without a batch axis."""
-
-    def __init__(self, model):
-        graph = model.graph("learn").graph
-        self.nodes = graph.node
-        self.constants = {init.name: onnx.numpy_helper.to_array(init) for init in graph.initializer}
-
-    def __call__(self, tensors, label):
-        values = self.constants | tensors | {"label": label}
-        for node in self.nodes:
-            attributes = {entry.name: onnx.helper.get_attribute_value(entry) for entry in node.attribute}
-            outputs = getattr(self, node.op_type)(*(values[name] for name in node.input), **attributes)
-            values |= dict(zip(node.output, outputs, strict=True))
-        return {name.removesuffix(".new"): value for name, value in values.items() if name.endswith(".new")}
-
-    def ReadoutError(self, weight, bias, trace, m, label, shift):
-        return [golden_layers.readout_error(weight, bias, trace[0], m, label, shift)]
-
-    def BackwardLinear(self, g, w):
-        return [golden_layers.backward(g, w)]
-
-    def BackwardBinaryLinear(self, g, w, fan_in):
-        return [golden_layers.backward(g, np.unpackbits(w, axis=1, bitorder="little")[:, :fan_in] * 2.0 - 1)]
-
-    def BackwardConv2d(self, g, w, size, **geometry):
-        return [golden_layers.backward_conv(g, w, size, **geometry)]
-
-    def BackwardBinaryConv2d(self, g, w, fan_in, kernel, **geometry):
-        signs = np.unpackbits(w, axis=1, bitorder="little")[:, :fan_in] * 2.0 - 1
-        return self.BackwardConv2d(g, signs.reshape(kernel), **geometry)
-
-    def BackwardSumPool2d(self, g, size, kernel_shape, strides, pads):
-        return [golden_layers.backward_sum_pool(g, size, kernel_shape, strides, pads)]
-
-    def BackwardDelay(self, g, taps):
-        return [np.split(g, taps)[-1]]
-
-    def ClampGradient(self, g, y, low, high):
-        return [np.where((low < int64(y[0])) & (int64(y[0]) < high), g, 0)]
-
-    def Add(self, a, b):
-        return [a + b]
-
-    def Flatten(self, x, axis):
-        return [x.reshape(1, -1)]
-
-    def BackwardMaxPool2d(self, g, x, kernel_shape, strides, pads):
-        return [golden_layers.backward_maxpool(g, x[0], kernel_shape, strides, pads)]
-
-    def Reshape(self, g, shape):
-        return [np.reshape(g, shape[1:])]
-
-    def LearnConv2d(self, weight, x, step, count, **numbers):
-        return [golden_layers.descend_conv(weight, x[0], step, int(count[0]), **numbers)]
-
-    def LearnBinaryConv2d(self, _, latent, x, step, count, fill, **numbers):
-        (moved,) = self.LearnConv2d(latent, x, step, count, **numbers)
-        assert fill[3] == -latent[0].size % 8
-        return [golden.pack_signs(np.where(moved >= 0, 1, -1)), moved]
-
-    def EMPFGradient(self, g, v, theta, k):
-        return [golden_layers.empf_gradient(g, v[0], int(theta[0]), k)]
-
-    def LIFGradient(self, g, v, s, theta, width, shift):
-        return [golden_layers.lif_gradient(g, v[0], s[0], int(theta[0]), width, shift)]
-
-    def Rescale(self, a, m, b, shift):
-        return [golden.rescale(a, m, b, shift)]
-
-    def LearnLinear(self, weight, x, step, count, **numbers):
-        return [golden_layers.descend(weight, x[0], step, int(count[0]), **numbers)]
-
-    def LearnBinaryLinear(self, _, latent, x, step, count, pads, **numbers):
-        moved = golden_layers.descend(latent, x[0], step, int(count[0]), **numbers)
-        assert pads[3] == -latent.shape[1] % 8
-        return [golden.pack_signs(np.where(moved >= 0, 1, -1)), moved]
-
-    def LearnThreshold(self, theta, g, m, count, shift, seed):
-        return [np.array([golden_layers.learn_threshold(int(theta[0]), g, int(m[0]), int(count[0]), shift, seed)])]
-
-    def LearnBias(self, bias, e, count, shift, seed):
-        moved, counted = golden_layers.learn_bias(bias, e, int(count[0]), shift, seed)
-        return [moved, np.array([counted])]
 
 
 def test_learning_follows_the_formula(exported):
@@ -180,33 +91,6 @@ def extreme(rng, name, value, limit):
     return rng.choice(ends, value.shape).astype(value.dtype)
 
 
-def integer_steps(model, session, label):
-    """The mean move of each hidden weight at a session's state, in units of the tensor that moves."""
-    proto = onnx.ModelProto()
-    proto.CopyFrom(model.graph("learn"))
-    descents = [
-        n for n in proto.graph.node
-        if n.op_type.startswith("Learn") and n.op_type.endswith(("Linear", "Conv2d")) and "readout" not in n.name
-    ]  # fmt: skip
-    proto.graph.output.extend(onnx.ValueInfoProto(name=node.input[-2]) for node in descents)
-    evaluator = ReferenceEvaluator(proto)
-    tensors = session.tensors() | {"label": np.array([label], np.int32)}
-    feeds = {name: tensors[name] for name in evaluator.input_names}
-    values = dict(zip(evaluator.output_names, evaluator.run(None, feeds), strict=True)) | tensors
-    moves = {}
-    for node in descents:
-        numbers = {entry.name: onnx.helper.get_attribute_value(entry) for entry in node.attribute}
-        weight, x, step = (values[name] for name in node.input[-4:-1])
-        if node.op_type.endswith("Linear"):
-            q = np.clip(step[0].astype(float), -numbers["limit"], numbers["limit"])
-            total = np.outer(q, x[0].astype(float))
-        else:
-            geometry = {name: numbers[name] for name in ("limit", "strides", "pads", "dilations", "group")}
-            total = golden_layers.conv_step(x[0], step[0], weight.shape[2:], **geometry).reshape(weight.shape)
-        moves[node.name.removesuffix(".descend")] = total / 2 ** numbers["shift"]
-    return moves
-
-
 @pytest.mark.parametrize(
     ("case", "bound"), [("empf", 0.97), ("lif-8-bit", 0.97), ("conv-empf", 0.97), ("conv-lif-8-bit", 0.97)]
 )
@@ -225,37 +109,13 @@ def test_the_step_points_where_the_gradient_of_the_float_network_does(tmp_path, 
             for frame in integers[:3, number]:
                 session.step(frame)
             moves = integer_steps(model, session, label)
-            trace = torch.tensor(session.tensors()["readout.trace"][0], dtype=torch.float32)
-        gradients = float_gradients(qnet, x[:3, number : number + 1], trace, label)
-        for layer, move in moves.items():
-            scale = qnet.layers[layer].quant_weight().scale.detach().numpy().reshape(-1, *[1] * (move.ndim - 1))
-            real = move * (1 / 127 if f"{layer}.latent" in model.factory else scale)
-            length, gradient = np.linalg.norm(real), gradients[layer]
-            cosines.append((real * gradient).sum() / length / np.linalg.norm(gradient))
-            assert length == pytest.approx(RATE * np.linalg.norm(gradient), rel=0.15)
+            trace = session.tensors()["readout.trace"][0]
+        gradients = float_gradients(qnet, model, x[:3, number : number + 1], trace, label)
+        steps = compared(model, moves, gradients, RATE)
+        assert [length for length, _ in steps.values()] == pytest.approx([1.0] * len(steps), rel=0.15)
+        cosines += [cosine for _, cosine in steps.values()]
     assert len(cosines) == 12
     assert min(cosines) > 0.97
-
-
-def float_gradients(qnet, frames, trace, label):
-    """dL/dW of every hidden layer at the last of these frames, older states detached."""
-    qnet.zero_grad()
-    spikes = []
-    handle = qnet.readout.register_forward_pre_hook(lambda _, inputs: spikes.append(inputs[0]))
-    state = {}
-    with torch.no_grad():
-        for t in range(len(frames) - 1):
-            _, state = qnet.step(frames[t], state, t)
-    qnet.step(frames[-1], state, len(frames) - 1)
-    handle.remove()
-    present = torch.as_tensor(spikes[-1])
-    weight, bias = qnet.readout.quant_weight(), qnet.readout.bias
-    mean = trace * getattr(qnet.layers["neuron2"], "scale", 1.0) / 2**10
-    logits = (mean + present - present.detach()) @ weight.value.detach().T + (0 if bias is None else bias.detach())
-    torch.nn.functional.cross_entropy(logits, torch.tensor([label])).backward()
-    return {
-        name: layer.weight.grad.numpy() for name, layer in qnet.layers.items() if name.startswith(("linear", "conv"))
-    }
 
 
 @pytest.mark.parametrize("case", ["empf", "lif-8-bit", "conv-empf"])
@@ -314,8 +174,7 @@ def test_what_learning_costs_is_known(exported):
 @pytest.mark.parametrize(
     ("case", "scope", "words"),
     [
-        ("empf-per-step", "last:1", r"^neuron2: expected neurons with a membrane and one threshold"),
-        ("empf-parallel", "readout+thresholds", r"^neuron1: expected neurons with a membrane and one threshold"),
+        ("empf-per-step", "last:1", r"^neuron2: expected neurons with one threshold for the layer and all time steps"),
         ("empf", "last:3", r"^learn: expected last:1 to last:2"),
     ],
 )

@@ -117,8 +117,13 @@ def descend(weight: Array, x: Array, step: Array, count: int, *, limit: int, shi
     return np.clip(int64(weight) - ((steps + r) >> shift), -127, 127)
 
 
-def learn_threshold(theta: int, g: Array, multiplier: int, count: int, shift: int, seed: int) -> int:
-    q = (int(int64(g).sum()) * multiplier + 2 ** (shift - 1)) >> shift
+def parallel_empf_gradient(g: Array, current: Array, theta: int, k: int, bits: int) -> Array:
+    level = (np.clip(int64(current), *golden.SAT24) - theta + 2 ** (k - 1)) >> k
+    return np.where((level >= 0) & (level < 2**bits), int64(g), 0)
+
+
+def learn_threshold(theta: int, g: Array, multiplier: int, count: int, limit: int, shift: int, seed: int) -> int:
+    q = (int(np.clip(int64(g).sum(), -limit, limit)) * multiplier + 2 ** (shift - 1)) >> shift
     return int(np.clip(theta + ((q + (int(golden.mix(key(seed, count))) >> 16)) >> 16), 0, 2**23 - 1))
 
 

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 import edgesnn as es
 from edgesnn import export
 from edgesnn.data.dataset import Dataset, Images, pixel_statistics
-from edgesnn.layers import leaky_integrate
+from edgesnn.layers import Readout, leaky_integrate
 from edgesnn.models import Network
 from edgesnn.quant import QuantizedNetwork
 from edgesnn.runtime.model import Model
@@ -24,6 +25,42 @@ CLASSES, STEPS = 3, 3
 def zeros(shape: tuple[int, ...]) -> torch.Tensor:
     """One frame of one sample [T, N, ...]."""
     return torch.zeros(1, 1, *shape)
+
+
+def chain(shape: tuple[int, ...], layers: Callable[[], dict[str, nn.Module]]) -> Callable[[], Network]:
+    """A network of these layers, the same each time; its readout is that of as many features as leave them."""
+
+    def make() -> Network:
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            made = layers()
+            net = Network({**made, "readout": nn.Identity()}, {"model": "own"}, shape, CLASSES)
+            features = net.eval()(zeros(shape)).shape[-1]
+            readout = Readout(features, CLASSES)
+        return Network({**made, "readout": readout}, {"model": "own"}, shape, CLASSES)
+
+    return make
+
+
+def conv(inputs: int, outputs: int, kernel: int = 3, **options: int | bool) -> nn.Module:
+    return nn.Conv2d(inputs, outputs, kernel, **options)
+
+
+def empf() -> nn.Module:
+    return es.EMPF()
+
+
+def branch(inputs: int, outputs: int, stride: int = 1) -> dict[str, nn.Module]:
+    """conv, norm, neuron, conv, norm."""
+    return {
+        "conv1": conv(inputs, outputs, stride=stride, padding=1), "norm1": nn.BatchNorm2d(outputs), "neuron1": empf(),
+        "conv2": conv(outputs, outputs, padding=1), "norm2": nn.BatchNorm2d(outputs),
+    }  # fmt: skip
+
+
+def before(channels: int) -> dict[str, nn.Module]:
+    """norm, neuron, conv: the branch of a block that reads a current."""
+    return {"norm1": nn.BatchNorm2d(channels), "neuron1": empf(), "conv1": conv(channels, channels, padding=1)}
 
 
 def noise(shape: tuple[int, ...], count: int = 24) -> Dataset:

@@ -14,9 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgesnn.bench.random_network.learning import Part
 from edgesnn.export.bounds import CURRENT_LIMIT
 from edgesnn.export.builder import GraphBuilder
 from edgesnn.export.fixed_point import EXACT, MULTIPLIER_LIMIT
+from edgesnn.export.lower import HiddenLayer
+from edgesnn.export.lower.values import Weights
 
 Array = NDArray[Any]
 Shape = tuple[int, ...]
@@ -54,8 +57,17 @@ class Drawer:
         self.values = np.random.default_rng(random.getrandbits(32))
         self.builder = GraphBuilder()
         self.steps = random.choice((1, 1, 2, 3, 4))
-        #: Whether numbers of neurons and currents differ by time step.
+        #: Whether there are numbers of neurons and currents that differ by time step.
         self.by_step = self.steps > 1 and random.random() < 0.5
+        #: What the layer that is drawn takes part in, and what learns up to it.
+        self.part = Part()
+        self.synapses: list[Weights] = []
+        self.hidden: list[HiddenLayer] = []
+
+    @property
+    def stepped(self) -> bool:
+        """Whether numbers of the layer that is drawn differ by time step: not where an error goes through them."""
+        return self.by_step and not self.part.reached
 
     def chance(self, probability: float) -> bool:
         return self.random.random() < probability
@@ -71,7 +83,7 @@ class Drawer:
 
         Now and then it is one of the `fixed` values throughout.
         """
-        full = (self.steps, *shape) if self.by_step else shape
+        full = (self.steps, *shape) if self.stepped else shape
         value = self.integers(low, high, full)
         if fixed and self.chance(0.5):
             value = np.full(full, self.random.choice(fixed))
@@ -80,7 +92,7 @@ class Drawer:
     def constant(self, name: str, value: Array) -> str:
         """A constant, or the row of this time step where it is a table."""
         self.builder.constant(name, value.astype(np.int32))
-        if not self.by_step:
+        if not self.stepped:
             return name
         self.builder.standard("Gather", f"{name}.at", [name, "t"], [f"{name}.now"], axis=0)
         return f"{name}.now"
@@ -93,7 +105,7 @@ class Drawer:
         shift = self.random.randint(8, 30)
         largest = min(MULTIPLIER_LIMIT - 1, min(EXACT // 2, CURRENT << shift) // a.largest)
         shape = column(a.shape)
-        full = (self.steps, *shape) if self.by_step and bias is None else shape
+        full = (self.steps, *shape) if self.stepped and bias is None else shape
         drawn = self.values.uniform(0.5, 1.5, full) * self.values.choice([-1, 1], full) * factor * 2.0**shift
         m = np.rint(np.clip(drawn, -largest, largest))
         if bias is None:

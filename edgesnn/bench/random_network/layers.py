@@ -10,20 +10,29 @@ import numpy as np
 from edgesnn.bench.random_network.drawer import CURRENT, Drawer, Shape, Signal, column, windows
 from edgesnn.export.fixed_point import Q15
 from edgesnn.export.functions.attention import SIGMOID_Q15
+from edgesnn.export.lower import HiddenLayer
 from edgesnn.runtime.graph import NEW
 
 _NEURONS = ("EMPF", "EMPF", "ParallelEMPF", "LIF", "LIFDrop", "LIFClear")
+_THAT_LEARN = ("EMPF", "EMPF", "ParallelEMPF", "LIF")
 _LEAKS = (0, 1, 2**14, Q15 - 1, Q15)
 _HIGHEST_THRESHOLD = 2**22
 
 
 def fire(d: Drawer, name: str, current: Signal) -> Signal:
     """A layer of neurons, with numbers of the whole layer or of each channel."""
-    b, draw, function = d.builder, d.random, d.random.choice(_NEURONS)
+    b, draw, function = d.builder, d.random, d.random.choice(_THAT_LEARN if d.part.reached else _NEURONS)
     by_channel = d.chance(0.4)
-    shape: Shape = column(current.shape) if by_channel else (() if d.by_step else (1,))
+    shape: Shape = column(current.shape) if by_channel else (() if d.stepped else (1,))
     grade: dict[str, Any] = {"k": draw.randint(1, 15), "bits": draw.choice((1, 2, 4, 8))}
-    theta = d.numbers(f"{name}.theta", shape, 0, 2 ** draw.randint(1, 22))
+    highest = 2 ** draw.randint(1, 22)
+    if d.part.reached:
+        theta = b.param(f"{name}.theta", d.integers(0, highest, (1,)).astype(np.int32))
+        width = draw.randint(1, 2**13) if function == "LIF" else None
+        d.hidden.append(HiddenLayer(name, 2.0 ** -(12 if width else grade["k"]), width, tuple(d.synapses)))
+        d.synapses.clear()
+    else:
+        theta = d.numbers(f"{name}.theta", shape, 0, highest)
     out = Signal(f"{name}.s", current.shape, 0, 2 ** grade["bits"] - 1 if "EMPF" in function else 1)
     if function == "ParallelEMPF":
         b.call(function, f"{name}.fire", [current.name, theta], [out.name], **grade)

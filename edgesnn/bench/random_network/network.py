@@ -1,4 +1,4 @@
-"""One random network: layers in a row, a readout, and, of most, learning of the readout.
+"""One random network: layers in a row, a readout, and, of most, learning of the readout or of the last layers.
 
 It is drawn from one `random.Random`, so that a seed names it, and so that hypothesis can draw and shrink it.
 """
@@ -15,9 +15,14 @@ import onnx
 
 from edgesnn.bench.random_network import layers, synapses
 from edgesnn.bench.random_network.drawer import Drawer, Signal
+from edgesnn.bench.random_network.learning import DeepLearning, Part, draw_depth, logit_unit, part
+from edgesnn.export import lower as export
 from edgesnn.export.bounds import prove
 from edgesnn.export.builder import BATCH, GraphBuilder
 from edgesnn.export.fixed_point import Q15
+from edgesnn.export.layer_learning import trace_limit as layers_trace_limit
+from edgesnn.export.learn import trace_limit
+from edgesnn.export.trace import TraceScale, add_trace
 from edgesnn.export.window import window
 from edgesnn.runtime.graph import NEW
 from edgesnn.runtime.model import Model
@@ -33,7 +38,10 @@ class RandomNetwork(Drawer):
         super().__init__(random)
         self.name = name
         self.classes = random.randint(2, 5)
+        self.layers = random.randint(1, 3)
         self.learns = self.chance(0.7)
+        self.depth = draw_depth(random, self.layers) if self.learns and self.chance(0.6) else None
+        self.deep: DeepLearning | None = None
         self.functions: set[str] = set()
 
     def write(self, folder: Path) -> Model:
@@ -47,7 +55,7 @@ class RandomNetwork(Drawer):
         sealed = {entry.key: entry.value for entry in step.metadata_props}
         graphs = {"step": step, "window": window(step, self.steps)}
         if self.learns:
-            graphs["learn"] = self._learn(sealed)
+            graphs["learn"] = self.deep.graph(sealed) if self.deep else self._learn(sealed)
         for graph, proto in graphs.items():
             onnx.save_model(proto, folder / f"{graph}.onnx")
         self.functions = {node.op_type for proto in graphs.values() for node in proto.graph.node}
@@ -62,9 +70,11 @@ class RandomNetwork(Drawer):
         shape = image if self.chance(0.5) else (self.width(_INPUTS),)
         self.input = Signal("x", shape, *draw.choice(((-128, 127), (0, 255))))
         b.input("x", self._input_dtype(), [BATCH, *shape])
-        signal, depth = self.input, draw.randint(1, 3)
-        for i in range(depth):
-            signal = self._layer(f"layer{i}", signal, last=i == depth - 1)
+        signal = self.input
+        for i in range(self.layers):
+            self.part = part(self.depth, i, self.layers)
+            signal = self._layer(f"layer{i}", signal, last=i == self.layers - 1)
+        self.part = Part()
         self._readout(layers.flat(self, "flatten", signal))
         return b.build("step", self._metadata(), "a random network")
 
@@ -75,7 +85,7 @@ class RandomNetwork(Drawer):
         """Synapse, rescale, what is added to the current, neuron; before and behind it changes of shape."""
         x = self._prepared(name, x)
         current = self._current(name, x)
-        if self.chance(0.2):
+        if self.chance(0.2) and not self.part.reached:
             current = layers.attention(self, f"{name}.attention", current, current)
         recurrent = self.chance(0.2)
         if recurrent:
@@ -88,7 +98,7 @@ class RandomNetwork(Drawer):
         return layers.pool(self, f"{name}.pool", signal) if signal.is_image and self.chance(0.4) else signal
 
     def _prepared(self, name: str, x: Signal) -> Signal:
-        if x.is_image and self.chance(0.15):
+        if x.is_image and self.chance(0.15) and not self.part.passed:
             x = layers.upsample(self, f"{name}.upsample", x)
         if x.is_image and self.chance(0.2):
             x = layers.flat(self, f"{name}.flatten", x)
@@ -135,18 +145,22 @@ class RandomNetwork(Drawer):
         b.call("Linear", "readout.synapse", [x.name, "readout.weight"], ["readout.a"])
         bound = 127 * inputs * x.largest
         self.rescale("readout", Signal("readout.a", (classes,), -bound, bound), 2.0, bias="readout.bias")
-        leak = b.constant("readout.leak", np.array([self.random.choice((0, 31000, Q15))], np.int32))
+        leak = self.random.choice((0, 31000, Q15))
+        b.constant("readout.leak", np.array([leak], np.int32))
         b.state("readout.acc", (classes,))
-        b.call("LeakyIntegrate", "readout.integrate", ["readout.acc", "readout.I", leak], ["y"])
+        b.call("LeakyIntegrate", "readout.integrate", ["readout.acc", "readout.I", "readout.leak"], ["y"])
         b.standard("Identity", "readout.keep", ["y"], ["readout.acc.new"])
         b.output("y", "int32", [BATCH, classes])
         self.fan_in = inputs
         if self.learns:
-            limit = min(2**23 - 1, (2**31 - 1) // (127 * inputs))
-            b.state("readout.trace", x.shape)
-            b.call("Trace", "readout.average", ["readout.trace", x.name, leak], ["readout.trace.new"],
-                   gain=self.random.randint(1, 1 + limit // 256), limit=limit)  # fmt: skip
+            limit = (layers_trace_limit if self.depth else trace_limit)(inputs)
+            scale = TraceScale(self.random.randint(0, 10), self.random.randint(1, 1 + limit // 256), limit)
+            spikes = export.Signal(x.name, 1.0, x.low, x.high, x.shape)
+            readout = export.ReadoutLayer(spikes, classes, leak, logit_unit(inputs, limit))
+            add_trace(b, readout, scale)
             b.persistent("learn.count", "learner", "int32", (1,))
+            if self.depth:
+                self.deep = DeepLearning(b, self.hidden, self.depth, readout, scale, self.random.getrandbits(31))
 
     def _learn(self, metadata: dict[str, str]) -> onnx.ModelProto:
         b, classes = GraphBuilder(), self.classes
@@ -172,7 +186,7 @@ class RandomNetwork(Drawer):
         entry = {"shape": list(self.input.shape), "dtype": self._input_dtype(), "scale": 0.05, "zero_point": 0,
                  "mean": [0.0] * size, "std": [1.0] * size}  # fmt: skip
         learn = {"scope": "readout", "weight_shift": draw.randint(10, 32), "bias_shift": draw.randint(10, 32),
-                 "seed": draw.getrandbits(31)}  # fmt: skip
+                 "seed": draw.getrandbits(31)} if self.deep is None else self.deep.spec.to_json()  # fmt: skip
         values = {"format": "1", "name": self.name, "rule": "none", "time_steps": str(self.steps),
                   "input": json.dumps(entry), "frame": "null", "rate_hz": "0",
                   "classes": json.dumps([f"c{i}" for i in range(self.classes)]),

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from edgesnn.bench.random_network.drawer import Array, Drawer, Shape, Signal, windows
-from edgesnn.export.bounds import accumulator_bound
+from edgesnn.export.bounds import TRAINED_WEIGHT, accumulator_bound
+from edgesnn.export.lower.values import Weights
 from edgesnn.export.pack import pack_fields, pack_signs
 
 
@@ -84,11 +85,13 @@ PIXEL = Geometry((1, 1), (1, 1), (0, 0, 0, 0), (1, 1), 1)
 
 def _weights(d: Drawer, shape: Shape) -> tuple[Array, int]:
     """Weights as they multiply, and their bits; now and then all extreme."""
-    bits = d.random.choice((1, 1, 2, 4, 8, 8))
+    bits = d.random.choice((1, 8) if d.part.weights or d.part.passed else (1, 1, 2, 4, 8, 8))
     if bits == 1:
         return d.values.choice(np.array([-1, 1], np.int8), shape), 1
     top = 2 ** (bits - 1)
     weights = d.integers(-top, top - 1, shape).astype(np.int8)
+    if d.part.weights:
+        return np.maximum(weights, -TRAINED_WEIGHT), bits
     if d.chance(0.1):
         weights[:] = -top
     return weights, bits
@@ -97,8 +100,20 @@ def _weights(d: Drawer, shape: Shape) -> tuple[Array, int]:
 def _call(
     d: Drawer, name: str, function: str, x: Signal, weights: Array, stored: Array, shape: Shape, attributes: Any
 ) -> Signal:
-    d.builder.constant(f"{name}.weight", stored)
+    if d.part.weights:
+        _learn(d, f"{name}.weight", weights, stored)
+        weights = np.full_like(weights, 1 if "Binary" in function else TRAINED_WEIGHT)
+    else:
+        d.builder.constant(f"{name}.weight", stored)
     d.builder.call(function, f"{name}.synapse", [x.name, f"{name}.weight"], [f"{name}.a"], **attributes)
     rows = weights.reshape(len(weights), math.prod(weights.shape[1:]))
     bound = accumulator_bound(rows, min(x.low, 0), x.high)
     return Signal(f"{name}.a", shape, -bound, bound)
+
+
+def _learn(d: Drawer, name: str, weights: Array, stored: Array) -> None:
+    """Weights as a parameter, with latents where they have one bit."""
+    latent = (
+        weights * d.integers(1, TRAINED_WEIGHT, weights.shape).astype(np.int8) if stored.dtype == np.uint8 else None
+    )
+    d.synapses.append(Weights(d.builder.param(name, stored), d.values.uniform(0.01, 1, len(weights)), latent))

@@ -81,6 +81,15 @@ void esnn_empf_gradient(const int32_t *g, const int32_t *v, int32_t *to, uint32_
     }
 }
 
+void esnn_parallel_empf_gradient(const int32_t *g, const int32_t *current, int32_t *to, uint32_t n, int32_t theta,
+                                 uint32_t k, uint32_t bits) {
+    const int32_t half = (int32_t)1 << (k - 1), top = ((int32_t)1 << (k + bits)) - half;
+    for (uint32_t i = 0; i < n; i++) {
+        const int32_t distance = esnn_sat24(current[i]) - theta;
+        to[i] = distance >= -half && distance < top ? g[i] : 0;
+    }
+}
+
 void esnn_lif_gradient(const int32_t *g, const int32_t *v, const uint8_t *s, int32_t *to, uint32_t n, int32_t theta,
                        int32_t width, uint32_t shift) {
     ESNN_ONE_TURN

@@ -59,13 +59,14 @@ void esnn_learn_binary_linear(uint8_t *weight, int8_t *latent, const void *x, es
     descend_rows(latent, weight, x, format, step, (uint32_t)count, scratch, d);
 }
 
-void esnn_learn_threshold(int32_t *theta, const int32_t *g, uint32_t n, int32_t multiplier, int32_t count,
-                          uint32_t shift, uint32_t seed) {
+void esnn_learn_threshold(int32_t *theta, const int32_t *g, uint32_t n, int64_t limit, int32_t multiplier,
+                          int32_t count, uint32_t shift, uint32_t seed) {
     const uint32_t random = esnn_mix(esnn_random_key(seed, (uint32_t)count)) >> 16;
     int64_t total = 0;
     for (uint32_t i = 0; i < n; i++) {
         total += g[i];
     }
+    total = esnn_clamp64(total, -limit, limit);
     const int64_t q = esnn_asr64(total * multiplier + ((int64_t)1 << (shift - 1)), shift);
     *theta = (int32_t)esnn_clamp64(*theta + esnn_asr64(q + random, 16), 0, 8388607);
 }

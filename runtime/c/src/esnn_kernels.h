@@ -249,6 +249,9 @@ void esnn_clamp_gradient(const int32_t *g, const void *y, esnn_format format, in
                          int32_t high);
 /* Gradient of n spikes -> of their membranes, which may be the same buffer; v is the membrane after the step. */
 void esnn_empf_gradient(const int32_t *g, const int32_t *v, int32_t *to, uint32_t n, int32_t theta, uint32_t k);
+/* The same for neurons without a membrane, by their current. */
+void esnn_parallel_empf_gradient(const int32_t *g, const int32_t *current, int32_t *to, uint32_t n, int32_t theta,
+                                 uint32_t k, uint32_t bits);
 void esnn_lif_gradient(const int32_t *g, const int32_t *v, const uint8_t *s, int32_t *to, uint32_t n, int32_t theta,
                        int32_t width, uint32_t shift);
 
@@ -284,9 +287,9 @@ void esnn_learn_dilated_conv2d(int8_t *weight, const void *x, esnn_format format
 void esnn_learn_dilated_binary_conv2d(uint8_t *weight, int8_t *latent, const void *x, esnn_format format,
                                       const int32_t *step, int32_t count, uint32_t *scratch, const esnn_descent *d,
                                       const esnn_grouped_window *g);
-/* The threshold [1] of a layer of n neurons. */
-void esnn_learn_threshold(int32_t *theta, const int32_t *g, uint32_t n, int32_t multiplier, int32_t count,
-                          uint32_t shift, uint32_t seed);
+/* The threshold [1] of a layer of n neurons, by the sum of their gradients, kept to `limit`. */
+void esnn_learn_threshold(int32_t *theta, const int32_t *g, uint32_t n, int64_t limit, int32_t multiplier,
+                          int32_t count, uint32_t shift, uint32_t seed);
 /* The bias [K] of the readout; ends the learning step by counting it. */
 void esnn_learn_bias(int32_t *bias, const int32_t *e, uint32_t classes, int32_t *count, uint32_t shift, uint32_t seed);
 

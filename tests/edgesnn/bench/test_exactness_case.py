@@ -11,16 +11,20 @@ from hypothesis import strategies as st
 from edgesnn import export
 from edgesnn.bench.cases import exactness
 from edgesnn.bench.random_network import RandomNetwork
-from edgesnn.export.functions import FUNCTIONS, backward, convolution, descent, means
+from edgesnn.export.functions import FUNCTIONS, means
 from edgesnn.export.vectors import write_vectors
 from edgesnn.runtime.ort import OrtSession
 from edgesnn.runtime.vector_file import read
 from edgesnn.runtime.verify import verify
 
-#: Functions of learning below the readout and of class means, which tests/export draws networks for.
-ELSEWHERE = {name for module in (backward, convolution, descent, means) for name in vars(module) if name in FUNCTIONS}
+#: Functions of class means, which tests/export draws networks for.
+ELSEWHERE = {name for name in vars(means) if name in FUNCTIONS}
 #: Called by other functions alone.
-INNER = {"UnpackSigns", "UnpackFields", "Integrate", "Grade", "ChannelScore", "Mix", "StochasticShift", "SoftmaxError"}
+INNER = {
+    "UnpackSigns", "UnpackFields", "Integrate", "Grade", "ChannelScore", "Mix", "StochasticShift", "SoftmaxError",
+    "LearningKey", "PairwiseRandom", "Move", "Descend", "PackSigns", "SeenFrom", "PixelsUnder", "TakePixels",
+    "WindowsOverPixels", "PixelsOfWindows", "ByGroup", "ConvStep",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

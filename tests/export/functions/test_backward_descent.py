@@ -54,6 +54,18 @@ def test_a_spike_is_clipped_exactly_where_its_residual_says_so():
 
 
 @FEW
+@given(SEEDS, st.integers(1, 30), st.integers(1, 12), st.sampled_from([1, 2, 4, 8]))
+def test_gradient_of_neurons_without_membranes(seed, size, k, bits):
+    rng = np.random.default_rng(seed)
+    g, theta = ends(rng, -(2**30), 2**30, (1, size)), int(rng.integers(0, 5000))
+    edges = theta + np.array([-1, 2 ** (k + bits) - 1]) + 2 ** (k - 1) * np.array([-1, -1])
+    current = rng.choice([-(2**30), 2**30, *edges, *(edges + 1), theta], (1, size)).astype(np.int32)
+    wanted = golden_layers.parallel_empf_gradient(g[0], current[0], theta, k, bits)[None]
+    inputs = {"g": g, "current": current, "theta": one(theta)}
+    assert_function("ParallelEMPFGradient", inputs, [wanted], ["int32"], k=k, bits=bits)
+
+
+@FEW
 @given(SEEDS, st.integers(1, 30), st.integers(1, 20000))
 def test_gradient_of_lif_is_a_triangle(seed, size, width):
     rng = np.random.default_rng(seed)
@@ -135,9 +147,10 @@ def test_thresholds_and_biases(seed, size, shift):
     g, theta = ends(rng, -(2**30), 2**30, (1, size)), int(rng.choice([0, 2**23 - 1, rng.integers(0, 9000)]))
     most = min(2**30 - 1, (2**52 - 2 ** (shift - 1)) // (size * 2**30))
     m, count, draw = int(rng.integers(0, most, endpoint=True)), int(rng.integers(2**31)), int(rng.integers(2**32))
-    wanted = golden_layers.learn_threshold(theta, g[0], m, count, shift, draw)
+    limit = int(rng.choice([1, 2**31, size * 2**30]))
+    wanted = golden_layers.learn_threshold(theta, g[0], m, count, limit, shift, draw)
     inputs = {"theta": one(theta), "g": g, "M": one(m), "count": one(count)}
-    assert_function("LearnThreshold", inputs, [[wanted]], ["int32"], shift=shift, seed=draw)
+    assert_function("LearnThreshold", inputs, [[wanted]], ["int32"], limit=limit, shift=shift, seed=draw)
     e, bias = ends(rng, -(2**15), 2**15, (1, size)), ends(rng, *golden.SAT24, size)
     bias_shift = 1 + shift % 32
     inputs = {"bias": bias, "e": e, "count": one(count)}

@@ -10,17 +10,17 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-import torch
 import windows
 import zoo
 from torch import nn
+from zoo import before, branch, chain, conv, empf
 
 import edgesnn as es
 from edgesnn.errors import ExportError
 from edgesnn.export.c_ops import OPS
 from edgesnn.export.functions import FUNCTIONS
 from edgesnn.export.lower import lower, neurons
-from edgesnn.layers import SECA, Readout, Scale, TemporalConv
+from edgesnn.layers import SECA, Scale, TemporalConv
 from edgesnn.models import Attention, Feedback, Network, Residual
 from edgesnn.neurons import IF, MembraneNormEMPF
 from edgesnn.runtime.verify import verify
@@ -38,42 +38,6 @@ class Case:
     weights: Bits = 1
     spikes: Bits = 4
     learn: str | None = None
-
-
-def chain(shape: tuple[int, ...], layers: Callable[[], dict[str, nn.Module]]) -> Callable[[], Network]:
-    """A network of these layers, the same each time; its readout is that of as many features as leave them."""
-
-    def make() -> Network:
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            made = layers()
-            net = Network({**made, "readout": nn.Identity()}, {"model": "own"}, shape, zoo.CLASSES)
-            features = net.eval()(zoo.zeros(shape)).shape[-1]
-            readout = Readout(features, zoo.CLASSES)
-        return Network({**made, "readout": readout}, {"model": "own"}, shape, zoo.CLASSES)
-
-    return make
-
-
-def conv(inputs: int, outputs: int, kernel: int = 3, **options: int | bool) -> nn.Module:
-    return nn.Conv2d(inputs, outputs, kernel, **options)
-
-
-def empf() -> nn.Module:
-    return es.EMPF()
-
-
-def branch(inputs: int, outputs: int, stride: int = 1) -> dict[str, nn.Module]:
-    """conv, norm, neuron, conv, norm."""
-    return {
-        "conv1": conv(inputs, outputs, stride=stride, padding=1), "norm1": nn.BatchNorm2d(outputs), "neuron1": empf(),
-        "conv2": conv(outputs, outputs, padding=1), "norm2": nn.BatchNorm2d(outputs),
-    }  # fmt: skip
-
-
-def before(channels: int) -> dict[str, nn.Module]:
-    """norm, neuron, conv: the branch of a block that reads a current."""
-    return {"norm1": nn.BatchNorm2d(channels), "neuron1": empf(), "conv1": conv(channels, channels, padding=1)}
 
 
 IMAGE, ROWS, STREAM = (2, 8, 8), (2, 16), (12,)
@@ -360,7 +324,7 @@ def test_a_repeated_current_is_made_once(folder):
 
 
 REFUSED = {
-    "neurons without membranes": ("residual", "last:1", "neuron3: expected neurons with a membrane and one threshold"),
+    "thresholds of channels": ("channels", "last:1", "neuron2: expected neurons with one threshold for the layer"),
     "layers before attention": ("attention", "last:3", "block2.seca: expected synapses of 1 or 8 bits, neurons, "),
     "currents at the readout": ("without norms", "readout", "readout: expected a readout of spikes to learn"),
 }  # fmt: skip

@@ -41,6 +41,11 @@ def test_gradients_of_neurons(kernels, seed, width, size, k, in_place):
     to = g.copy() if in_place else np.empty(size, np.int32)
     kernels.esnn_empf_gradient(p(to) if in_place else p(g), p(v), p(to), size, theta, k)
     np.testing.assert_array_equal(to, golden_layers.empf_gradient(g, v, theta, k))
+    bits, current = int(rng.choice([1, 2, 4, 8])), v.copy()
+    current[rng.random(size) < 0.5] = rng.choice([theta + 2 ** (k + bits) - 2 ** (k - 1), 2**30, -(2**30)])
+    to = g.copy() if in_place else to
+    kernels.esnn_parallel_empf_gradient(p(to) if in_place else p(g), p(current), p(to), size, theta, k, bits)
+    np.testing.assert_array_equal(to, golden_layers.parallel_empf_gradient(g, current, theta, k, bits))
     width, shift = width * 700, int(np.ceil(np.log2(width * 700)))
     edges = np.array([-width, 1 - width, -1, 0, 1, width - 1, width, -(2**22), 2**22])
     m = theta + np.where(rng.random(size) < 0.5, rng.choice(edges, size), rng.integers(-2 * width, 2 * width, size))
@@ -86,8 +91,9 @@ def test_thresholds_and_biases(kernels, seed, shift, size, count):
     rng = np.random.default_rng(seed)
     g, theta = ends(rng, -(2**30), 2**30, size), np.array([rng.choice([0, 2**23 - 1, 900])], np.int32)
     m = int(rng.integers(0, min(2**30 - 1, (2**52 - 2 ** (shift - 1)) // (size * 2**30)), endpoint=True))
-    wanted = golden_layers.learn_threshold(int(theta[0]), g, m, count, shift, seed)
-    kernels.esnn_learn_threshold(p(theta), p(g), size, m, count, shift, ctypes.c_uint32(seed))
+    limit = int(rng.choice([1, 2**31, size * 2**30]))
+    wanted = golden_layers.learn_threshold(int(theta[0]), g, m, count, limit, shift, seed)
+    kernels.esnn_learn_threshold(p(theta), p(g), size, ctypes.c_int64(limit), m, count, shift, ctypes.c_uint32(seed))
     assert int(theta[0]) == wanted
     e, bias, counter = ends(rng, -(2**15), 2**15, size), ends(rng, *golden.SAT24, size), np.array([count], np.int32)
     moved, counted = golden_layers.learn_bias(bias, e, count, shift, seed)

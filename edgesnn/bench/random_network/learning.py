@@ -1,0 +1,99 @@
+"""What a random network learns beyond its readout: a drawn scope, and the learning graph of `edgesnn.export` for it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+
+import onnx
+
+from edgesnn.errors import ExportError
+from edgesnn.export.bounds import TRAINED_WEIGHT
+from edgesnn.export.builder import GraphBuilder
+from edgesnn.export.error_path import ErrorPath, error_path
+from edgesnn.export.layer_learning import add_states, layers_graph, layers_spec
+from edgesnn.export.lower import HiddenLayer, ReadoutLayer
+from edgesnn.export.scopes import Scope
+from edgesnn.export.trace import TraceScale
+from edgesnn.runtime.model import LearnSpec
+
+#: Learning rates tried, best first: drawn values have units that no training has seen.
+_RATES = [10.0**exponent for exponent in (-3, -5, -1, -7, 1, -9, 3, -11, 5, -13)]
+
+
+@dataclass(frozen=True)
+class Depth:
+    """A scope by name, and how many of the last layers learn thresholds, and weights."""
+
+    name: str
+    thresholds: int
+    weights: int
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one layer of a network takes part in: its weights or thresholds learn, an error comes back through it from
+    behind (`reached`), and goes on to the layers before (`passed`).
+    """
+
+    weights: bool = False
+    reached: bool = False
+    passed: bool = False
+
+
+def draw_depth(random: Random, layers: int) -> Depth:
+    """A scope of those that go back through layers."""
+    last = random.randint(1, layers)
+    return random.choice((Depth("readout+thresholds", layers, 0), Depth("all", layers, layers),
+                          Depth(f"last:{last}", last, last)))  # fmt: skip
+
+
+def part(depth: Depth | None, layer: int, layers: int) -> Part:
+    """That of the layer of this number."""
+    if depth is None:
+        return Part()
+    first = layers - depth.thresholds
+    return Part(layer >= layers - depth.weights, layer >= first, layer > first)
+
+
+class DeepLearning:
+    """The learning of one network; made when its step is complete.
+
+    Raises:
+        ExportError: an error cannot go back through what was drawn, or no learning rate fits.
+    """
+
+    def __init__(
+        self, step: GraphBuilder, hidden: Sequence[HiddenLayer], depth: Depth, readout: ReadoutLayer, scale: TraceScale,
+        seed: int,
+    ) -> None:  # fmt: skip
+        self._step, self._readout, self._scale = step, readout, scale
+        weights = len(hidden) if depth.weights else 0
+        self._path: ErrorPath = error_path(step, hidden, Scope(weights, len(hidden), readout=True))
+        add_states(step, self._path)
+        self.spec, self._rate = self._first_that_fits(depth.name, seed)
+
+    def graph(self, metadata: dict[str, str]) -> onnx.ModelProto:
+        """`learn.onnx`."""
+        return self._graph(self._rate, self.spec, metadata)
+
+    def _graph(self, rate: float, spec: LearnSpec, metadata: dict[str, str]) -> onnx.ModelProto:
+        return layers_graph(self._step, self._readout, self._path, self._scale, rate, spec, metadata)
+
+    def _first_that_fits(self, name: str, seed: int) -> tuple[LearnSpec, float]:
+        for rate in _RATES:
+            try:
+                spec = layers_spec(name, self._readout, self._scale, rate, seed)
+                self._graph(rate, spec, {})
+            except ExportError as error:
+                refused = error
+            else:
+                return spec, rate
+        raise refused
+
+
+def logit_unit(inputs: int, limit: int) -> float:
+    """Value in nat of a weight times a spike, so that logits of a trace of `limit` are about 2^20 at most."""
+    return 2.0 ** (20 - math.ceil(math.log2(inputs * TRAINED_WEIGHT * limit)))
