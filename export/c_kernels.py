@@ -97,6 +97,15 @@ def packed_rows(weights: Array, bits: int) -> Array:
     return (fields.reshape(-1, width, fan_in) << shifts).sum(axis=1).astype(np.uint32).ravel()
 
 
+def dsp_rows(rows: Array, fan_in: int) -> Array:
+    """The words of `packed_rows` as Arm DSP instructions read them (runtime/c/src/esnn_packed_dsp.c): uint32 [n].
+
+    The low half of a block's words, then the high half; each for two inputs a word, the first in its low half.
+    """
+    halves = rows.astype("<u4").view("<u2").reshape(-1, fan_in, 2).swapaxes(1, 2)  # [blocks, half, inputs]
+    return np.pad(halves, ((0, 0), (0, 0), (0, fan_in % 2))).ravel().view("<u4").astype(np.uint32)
+
+
 def helium_rows(rows: Array, outputs: int) -> Array:
     """The words of `event_rows` as Helium adds them (runtime/c/src/esnn_event_mve.c): uint32 [n].
 
@@ -109,6 +118,18 @@ def helium_rows(rows: Array, outputs: int) -> Array:
     by_input = np.concatenate([blocks.swapaxes(0, 1).reshape(inputs, -1) for blocks in split], axis=1)
     by_input[:, 1::2] ^= WEIGHT_BIAS
     return by_input.ravel().view("<u4").astype(np.uint32)
+
+
+def other_order(node: Node, rows: Array) -> tuple[str, Array] | None:
+    """The macro of the cores that want the weights of a node in another order, and these words; None if there are none.
+
+    Args:
+        node: of a chosen graph.
+        rows: its stored weights.
+    """
+    if node.op in EVENT.values():
+        return "ESNN_MVE", helium_rows(rows, node.attributes["kernel"][0])
+    return ("ESNN_DSP", dsp_rows(rows, node.attributes["fan_in"])) if node.op in _PACKED else None
 
 
 def _operands(node: Node) -> list[Tensor]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from edgesnn.errors import ExportError
 from edgesnn.export.c_graph import Array, Graph, Node, Tensor
-from edgesnn.export.c_kernels import EVENT, helium_rows
+from edgesnn.export.c_kernels import other_order
 from edgesnn.export.c_memory import scratch_name
 from edgesnn.export.c_ops import C_TYPES, OPS
 from edgesnn.export.c_plan import Layer, Program
@@ -98,28 +98,27 @@ def constants(program: Program) -> str:
             by_address |= {name: graph.constants[name] for name in _addressed(graph)}
     factory = {f"{t.name}.factory": program.model.factory[t.name] for t in program.model.tensors if t.kind == "param"}
     _check_identifiers([*by_address, *factory])
-    outputs = _outputs_of_rows(program.step)
-    known: dict[tuple[str, bytes, int | None], str] = {}
+    others = _other_orders(program.step)
+    known: dict[tuple[object, ...], str] = {}
     lines = []
     for name, values in (by_address | factory).items():
-        same = known.setdefault((str(values.dtype), values.tobytes(), outputs.get(name)), name)
+        macro, other = others.get(name, ("", None))
+        key = (str(values.dtype), values.tobytes(), macro, None if other is None else other.tobytes())
+        same = known.setdefault(key, name)
         if same != name:
             lines.append(f"#define {identifier(name)} {identifier(same)}\n")
-        elif name in outputs:
-            lines.append(_rows(name, values, outputs[name]))
+        elif other is not None:
+            lines.append(f"#if {macro}\n{constant(name, other)}#else\n{constant(name, values)}#endif\n")
         else:
             lines.append(constant(name, values))
     return "\n".join(lines)
 
 
-def _outputs_of_rows(graph: Graph) -> dict[str, int]:
-    """Weights that are stored for adding, and how many outputs they have."""
-    return {node.inputs[1].place: node.attributes["kernel"][0] for node in graph.nodes if node.op in EVENT.values()}
-
-
-def _rows(name: str, values: Array, outputs: int) -> str:
-    """Weights stored for adding, in the order of the core that is compiled for."""
-    return f"#if ESNN_MVE\n{constant(name, helium_rows(values, outputs))}#else\n{constant(name, values)}#endif\n"
+def _other_orders(graph: Graph) -> dict[str, tuple[str, Array]]:
+    """Weights that some cores want in another order: the macro of these cores, and the words."""
+    orders = {w.place: other_order(node, graph.constants[w.place]) for node in graph.nodes
+              for w in node.inputs[1:2] if w.kind == "constant"}  # fmt: skip
+    return {name: order for name, order in orders.items() if order is not None}
 
 
 def _addressed(graph: Graph) -> Iterable[str]:

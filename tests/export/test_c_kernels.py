@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from random_models import RandomModel, Shape
 
 from edgesnn.export import c_render as render
-from edgesnn.export.c_kernels import WEIGHT_BIAS, event_rows, helium_rows, packed_rows
+from edgesnn.export.c_kernels import WEIGHT_BIAS, dsp_rows, event_rows, helium_rows, packed_rows
 from edgesnn.export.c_plan import c_plan
 from edgesnn.export.pack import pack_fields
 
@@ -59,6 +59,17 @@ def test_packed_rows_hold_every_weight_where_the_kernel_looks(seed, outputs, fan
     assert (rows.dtype, rows.size) == (np.uint32, -(-outputs // width) * fan_in)
     for o, i in np.ndindex(weights.shape):
         word = int(rows[o // width * fan_in + i])
+        assert (word >> bits * (o % width) & (2**bits - 1)) - half == weights[o, i]
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 40), st.integers(1, 9), st.sampled_from([2, 4]))
+def test_packed_rows_for_dsp_hold_two_inputs_a_word(seed, outputs, fan_in, bits):
+    half, width = 2 ** (bits - 1), 16 // bits
+    weights = np.random.default_rng(seed).integers(-half, half, (outputs, fan_in))
+    rows = dsp_rows(packed_rows(weights, bits), fan_in)
+    pairs = (fan_in + 1) // 2
+    for o, i in np.ndindex(weights.shape):
+        word = int(rows[o // width * pairs + i // 2]) >> 16 * (i % 2)
         assert (word >> bits * (o % width) & (2**bits - 1)) - half == weights[o, i]
 
 

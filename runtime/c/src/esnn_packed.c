@@ -8,6 +8,8 @@
 #include "esnn_grouped.h"
 #include "esnn_patch.h"
 
+#if !ESNN_DSP
+
 #define FIELDS(bits) (32u / (bits)) /* of a word */
 #define MASK(bits) ((bits) == 4 ? 0x000f000fu : 0x00030003u)
 #define CHUNK(bits) ((bits) == 4 ? 16u : 64u) /* 255*15*16 and 255*3*64 are below 2^16, with 128 for 255 below 2^15 */
@@ -89,3 +91,5 @@ void esnn_packed_conv2d(const void *x, esnn_format format, const uint32_t *w, ui
         a += one.out_channels * pixels;
     }
 }
+
+#endif

@@ -14,7 +14,7 @@ from emulated import EMULATED, need
 
 import edgesnn.runtime
 from edgesnn import boards
-from edgesnn.export.c_kernels import event_rows, helium_rows, packed_rows
+from edgesnn.export.c_kernels import dsp_rows, event_rows, helium_rows, packed_rows
 from edgesnn.runtime.board import Harness
 from edgesnn.runtime.firmware import build
 
@@ -22,6 +22,7 @@ LINEAR, BINARY_LINEAR, CONV2D, BINARY_CONV2D, EVENT_LINEAR, EVENT_CONV2D = range
 PACKED_LINEAR, PACKED_CONV2D, EVENT_PACKED_LINEAR, EVENT_PACKED_CONV2D = range(6, 10)
 RESCALE, EMPF, PARALLEL_EMPF, LIF, LEAKY_INTEGRATE, TRACE = range(10, 16)
 X_BYTES, W_BYTES, RESULTS = 4096 + 16, 6112, 1024
+DSP_CORES = ("cortex_m4", "cortex_m7", "cortex_m33", "cortex_m55")
 ENDS = (0, 1, 2**14, 2**15 - 1, 2**15)
 
 Array = np.ndarray[Any, Any]
@@ -187,9 +188,10 @@ def test_event_conv2d_of_many_channels(call: Call, rows: Callable[[Array], Array
 
 
 @pytest.fixture
-def packed() -> Callable[..., Array]:
-    """How the board stores weights of 2 and 4 bits."""
-    return packed_rows
+def packed(request: pytest.FixtureRequest) -> Callable[[Array, int], Array]:
+    """How the board stores weights [O, C] of 2 and 4 bits."""
+    dsp = any(core in boards.load(request.node.callspec.params["call"]).toolchain.cpu for core in DSP_CORES)
+    return lambda w, bits: dsp_rows(packed_rows(w, bits), w.shape[1]) if dsp else packed_rows(w, bits)
 
 
 def fields(rng: np.random.Generator, shape: tuple[int, ...], bits: int) -> Array:
@@ -197,7 +199,7 @@ def fields(rng: np.random.Generator, shape: tuple[int, ...], bits: int) -> Array
 
 
 @pytest.mark.parametrize("bits", [2, 4])
-def test_packed_linear(call: Call, packed: Callable[..., Array], bits: int) -> None:
+def test_packed_linear(call: Call, packed: Callable[[Array, int], Array], bits: int) -> None:
     rng = np.random.default_rng(13)
     for inputs in [*range(1, 20), 31, 33, 64, 127, 200]:
         outputs, dtype = int(rng.integers(1, 34)), rng.choice([np.uint8, np.int8])
@@ -209,7 +211,7 @@ def test_packed_linear(call: Call, packed: Callable[..., Array], bits: int) -> N
 
 
 @pytest.mark.parametrize("bits", [2, 4])
-def test_packed_conv2d(call: Call, packed: Callable[..., Array], bits: int) -> None:
+def test_packed_conv2d(call: Call, packed: Callable[[Array, int], Array], bits: int) -> None:
     rng = np.random.default_rng(14)
     for _ in range(20):
         window, strides, pads = random_window(rng)
