@@ -21,16 +21,19 @@ static void narrow(int16_t *patch, uint32_t n) {
     }
 }
 
-/* 0xff in the bytes whose bit is set; `bytes` is 2, or 1 at the end of a row. */
-static ESNN_INLINE uint8x16_t chosen(const uint8_t *w, uint32_t bytes) {
+/* 0xff in the bytes whose bit of a word is set. */
+static ESNN_INLINE uint8x16_t chosen(uint16_t word) {
     static const uint8_t half[LANES] = {0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1};
     static const uint8_t bit[LANES] = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};
-    uint16_t word = *w;
-    if (bytes == 2) {
-        __builtin_memcpy(&word, w, 2);
-    }
     const uint8x16_t repeated = vqtbl1q_u8(vreinterpretq_u8_u16(vdupq_n_u16(word)), vld1q_u8(half));
     return vtstq_u8(repeated, vld1q_u8(bit));
+}
+
+/* The same for two bytes of a row. */
+static ESNN_INLINE uint8x16_t chosen2(const uint8_t *w) {
+    uint16_t word;
+    __builtin_memcpy(&word, w, 2);
+    return chosen(word);
 }
 
 /* sum + the chosen inputs, in pairs; `sum` is of int16_t for int8_t inputs. */
@@ -49,24 +52,55 @@ static ESNN_INLINE int32x4_t reduce4(const int32x4_t v[ROWS]) {
     return vpaddq_s32(vpaddq_s32(v[0], v[1]), vpaddq_s32(v[2], v[3]));
 }
 
-/* S of four rows of weights, `stride` bytes apart; 0 takes one row four times. */
-static ESNN_INLINE int32x4_t binary4(const uint8_t *x, const uint8_t *w, size_t stride, uint32_t row_bytes,
-                                     int is_signed) {
+/* The sums of four vectors of pairs, at most MOST_VECTORS added to each, to four totals; they begin anew. */
+static ESNN_INLINE void move_sums(int32x4_t total[ROWS], uint16x8_t sum[ROWS], int is_signed) {
+    for (uint32_t r = 0; r < ROWS; r++) {
+        total[r] = add_total(total[r], sum[r], is_signed);
+        sum[r] = vdupq_n_u16(0);
+    }
+}
+
+/* sum[r] += sixteen inputs that row r chooses, of four rows `stride` bytes apart. */
+static ESNN_INLINE void add_rows(uint16x8_t sum[ROWS], const uint8_t *x, const uint8_t *w, size_t stride, int odd,
+                                 int is_signed) {
+    const uint8x16_t inputs = vld1q_u8(x);
+    for (uint32_t r = 0; r < ROWS; r++, w += stride) {
+        sum[r] = add_pairs(sum[r], vandq_u8(inputs, odd ? chosen(*w) : chosen2(w)), is_signed);
+    }
+}
+
+/* sum[p] += sixteen inputs of patch p that a row chooses, of four patches `apart` bytes apart. */
+static ESNN_INLINE void add_patches(uint16x8_t sum[ROWS], const uint8_t *x, size_t apart, uint8x16_t mask,
+                                    int is_signed) {
+    for (uint32_t p = 0; p < ROWS; p++, x += apart) {
+        sum[p] = add_pairs(sum[p], vandq_u8(vld1q_u8(x), mask), is_signed);
+    }
+}
+
+/* S of four rows of weights, `stride` bytes apart (0 takes one row four times), for one patch; with `apart`, of one row
+ * for four patches. Which of the two is a constant where this is inlined. */
+static ESNN_INLINE int32x4_t binary4(const uint8_t *x, size_t apart, const uint8_t *w, size_t stride,
+                                     uint32_t row_bytes, int patches, int is_signed) {
     int32x4_t total[ROWS] = {vdupq_n_s32(0), vdupq_n_s32(0), vdupq_n_s32(0), vdupq_n_s32(0)};
-    for (uint32_t first = 0; first < row_bytes; first += 2 * MOST_VECTORS) {
-        const uint32_t end = row_bytes - first < 2 * MOST_VECTORS ? row_bytes : first + 2 * MOST_VECTORS;
-        uint16x8_t sum[ROWS] = {vdupq_n_u16(0), vdupq_n_u16(0), vdupq_n_u16(0), vdupq_n_u16(0)};
-        for (uint32_t i = first; i < end; i += 2) {
-            const uint8x16_t inputs = vld1q_u8(x + 8 * (size_t)i);
-            const uint32_t bytes = end - i < 2 ? 1 : 2;
-            for (uint32_t r = 0; r < ROWS; r++) {
-                sum[r] = add_pairs(sum[r], vandq_u8(inputs, chosen(w + r * stride + i, bytes)), is_signed);
+    uint16x8_t sum[ROWS] = {vdupq_n_u16(0), vdupq_n_u16(0), vdupq_n_u16(0), vdupq_n_u16(0)};
+    for (uint32_t left = row_bytes / 2; left > 0;) {
+        const uint32_t n = left < MOST_VECTORS - 1 ? left : MOST_VECTORS - 1; /* one more may follow */
+        move_sums(total, sum, is_signed);
+        for (const uint8_t *end = w + 2 * n; w != end; w += 2, x += LANES) {
+            if (patches) {
+                add_patches(sum, x, apart, chosen2(w), is_signed);
+            } else {
+                add_rows(sum, x, w, stride, 0, is_signed);
             }
         }
-        for (uint32_t r = 0; r < ROWS; r++) {
-            total[r] = add_total(total[r], sum[r], is_signed);
-        }
+        left -= n;
     }
+    if (row_bytes % 2 != 0 && patches) {
+        add_patches(sum, x, apart, chosen(*w), is_signed);
+    } else if (row_bytes % 2 != 0) {
+        add_rows(sum, x, w, stride, 1, is_signed);
+    }
+    move_sums(total, sum, is_signed);
     return reduce4(total);
 }
 
@@ -92,11 +126,11 @@ static ESNN_INLINE void binary_rows(const uint8_t *x, int32_t all, const uint8_t
                                     uint32_t outputs, size_t stride, int is_signed) {
     const int32x4_t b = vdupq_n_s32(all);
     for (; outputs >= ROWS; outputs -= ROWS, w += (size_t)ROWS * row_bytes, a += ROWS * stride) {
-        const int32x4_t s = binary4(x, w, row_bytes, row_bytes, is_signed);
+        const int32x4_t s = binary4(x, 0, w, row_bytes, row_bytes, 0, is_signed);
         put(a, stride, vsubq_s32(vaddq_s32(s, s), b), ROWS);
     }
     for (; outputs > 0; outputs--, w += row_bytes, a += stride) {
-        const int32x4_t s = binary4(x, w, 0, row_bytes, is_signed);
+        const int32x4_t s = binary4(x, 0, w, 0, row_bytes, 0, is_signed);
         put(a, stride, vsubq_s32(vaddq_s32(s, s), b), 1);
     }
 }
@@ -111,6 +145,30 @@ static void binary_dot(int16_t *patch, esnn_format format, const uint8_t *w, int
         binary_rows(x, all, w, a, (fan_in + 7) / 8, outputs, stride, 0);
     } else {
         binary_rows(x, all, w, a, (fan_in + 7) / 8, outputs, stride, 1);
+    }
+}
+
+/* The same for four patches, `apart` elements apart, into a[o*stride] to a[o*stride + 3]. */
+static ESNN_INLINE void binary_patches(const uint8_t *x, size_t apart, int32x4_t all, const uint8_t *w, int32_t *a,
+                                       uint32_t row_bytes, uint32_t outputs, size_t stride, int is_signed) {
+    for (; outputs > 0; outputs--, w += row_bytes, a += stride) {
+        const int32x4_t s = binary4(x, 2 * apart, w, 0, row_bytes, 1, is_signed);
+        vst1q_s32(a, vsubq_s32(vaddq_s32(s, s), all));
+    }
+}
+
+static void binary_dot_patches(int16_t *patches, uint32_t apart, esnn_format format, const uint8_t *w, int32_t *a,
+                               uint32_t fan_in, uint32_t outputs, size_t stride) {
+    const uint8_t *x = (const uint8_t *)patches;
+    int32_t all[ROWS];
+    for (uint32_t p = 0; p < ROWS; p++) {
+        all[p] = sum_inputs(patches + p * apart, fan_in);
+        narrow(patches + p * apart, fan_in);
+    }
+    if (format == ESNN_U8) {
+        binary_patches(x, apart, vld1q_s32(all), w, a, (fan_in + 7) / 8, outputs, stride, 0);
+    } else {
+        binary_patches(x, apart, vld1q_s32(all), w, a, (fan_in + 7) / 8, outputs, stride, 1);
     }
 }
 
@@ -169,10 +227,17 @@ void esnn_conv2d(const void *x, esnn_format format, const int8_t *w, int16_t *pa
 
 void esnn_binary_conv2d(const void *x, esnn_format format, const uint8_t *w, int16_t *patch, int32_t *a,
                         const esnn_window *g) {
+    /* W (O,ceil(C*kh*kw/8)) bits @ patch (C*kh*kw,) -> a (O,P), four pixels at a time */
     const uint32_t pixels = g->out_height * g->out_width, fan_in = g->channels * g->kernel_height * g->kernel_width;
+    const uint32_t apart = ESNN_PATCH(fan_in), fours = pixels / ROWS * ROWS;
     for (uint32_t p = 0; p < pixels; p++) {
-        esnn_patch_window(x, format, patch, g, p / g->out_width, p % g->out_width);
-        binary_dot(patch, format, w, a + p, fan_in, g->out_channels, pixels);
+        int16_t *const to = p < fours ? patch + p % ROWS * apart : patch;
+        esnn_patch_window(x, format, to, g, p / g->out_width, p % g->out_width);
+        if (p >= fours) {
+            binary_dot(patch, format, w, a + p, fan_in, g->out_channels, pixels);
+        } else if (p % ROWS == ROWS - 1) {
+            binary_dot_patches(patch, apart, format, w, a + p - (ROWS - 1), fan_in, g->out_channels, pixels);
+        }
     }
 }
 
