@@ -11,6 +11,19 @@
 enum { TURN = 4, MOST_4 = 17, MOST_2 = 85, MOST_ROWS = 4096 }; /* 17*15 and 85*3 fit 8 bits, 4096*15 fits 16 */
 enum { OUTPUTS = 16, SUMS = OUTPUTS / 4 };                     /* of a block, and words with a byte for each of them */
 
+/* Sums of bytes 0 and 2, and of bytes 1 and 3. */
+typedef struct {
+    uint32_t even[SUMS], odd[SUMS];
+} block_sums;
+
+/* What was added up in bytes, to halves of words. */
+static ESNN_INLINE void move_bytes(block_sums *sum, const uint32_t bytes[SUMS]) {
+    for (uint32_t k = 0; k < SUMS; k++) {
+        sum->even[k] += bytes[k] & BYTES_0_2;
+        sum->odd[k] += bytes[k] >> 8 & BYTES_0_2;
+    }
+}
+
 /* The words of a row are those of two blocks of 8 outputs of 4 bits: byte b of sum k is that of output 2b + k, and of 8
  * more where k is 2 or 3, which then is 2 less. */
 static ESNN_INLINE void add_row4(uint32_t sum[SUMS], uint32_t word, uint32_t other) {
@@ -20,9 +33,9 @@ static ESNN_INLINE void add_row4(uint32_t sum[SUMS], uint32_t word, uint32_t oth
     sum[3] += other >> 4 & NIBBLES;
 }
 
-/* bytes = the rows list[0..n) added up, n <= MOST_4. */
-static ESNN_NOINLINE void add_rows4(const uint16_t *list, uint32_t n, const uint32_t *w, const uint32_t *next,
-                                    uint32_t bytes[SUMS]) {
+/* The rows list[0..n), n <= MOST_4. */
+static ESNN_INLINE void add_rows4(const uint16_t *list, uint32_t n, const uint32_t *w, const uint32_t *next,
+                                  block_sums *to) {
     uint32_t sum[SUMS] = {0};
     ESNN_ONE_TURN
     for (const uint16_t *fours = list + n % TURN; list != fours; list++) {
@@ -38,9 +51,7 @@ static ESNN_NOINLINE void add_rows4(const uint16_t *list, uint32_t n, const uint
         ESNN_IN_ORDER();
         add_row4(sum, w[list[3]], next[list[3]]);
     }
-    for (uint32_t k = 0; k < SUMS; k++) {
-        bytes[k] = sum[k];
-    }
+    move_bytes(to, sum);
 }
 
 /* One word a row: byte b of sum k is that of output 4b + k. */
@@ -57,8 +68,8 @@ static ESNN_INLINE void add_turn2(uint32_t sum[SUMS], uint32_t even, uint32_t od
     sum[3] += odd >> 4 & NIBBLES;
 }
 
-/* bytes = the rows list[0..n) added up, n <= MOST_2. */
-static ESNN_NOINLINE void add_rows2(const uint16_t *list, uint32_t n, const uint32_t *w, uint32_t bytes[SUMS]) {
+/* The rows list[0..n), n <= MOST_2. */
+static ESNN_INLINE void add_rows2(const uint16_t *list, uint32_t n, const uint32_t *w, block_sums *to) {
     uint32_t sum[SUMS] = {0}, even = 0, odd = 0;
     ESNN_ONE_TURN
     for (const uint16_t *fours = list + n % TURN; list != fours; list++) {
@@ -78,46 +89,34 @@ static ESNN_NOINLINE void add_rows2(const uint16_t *list, uint32_t n, const uint
         add_row2(&even, &odd, w[list[3]]);
         add_turn2(sum, even, odd);
     }
-    for (uint32_t k = 0; k < SUMS; k++) {
-        bytes[k] = sum[k];
-    }
+    move_bytes(to, sum);
 }
 
-/* Sums of bytes 0 and 2, and of bytes 1 and 3. */
-typedef struct {
-    uint32_t even[SUMS], odd[SUMS];
-} block_sums;
-
-/* The rows list[0..n) of a block, n <= MOST_ROWS; of 4 bits, `next` holds outputs 8 to 15. */
-static void add_block(const uint16_t *list, uint32_t n, const uint32_t *w, const uint32_t *next, uint32_t bits,
-                      block_sums *sum) {
-    const uint32_t most = bits == 4 ? MOST_4 : MOST_2;
-    while (n > 0) {
-        const uint32_t rows = n < most ? n : most;
-        uint32_t bytes[SUMS];
-        if (bits == 4) {
-            add_rows4(list, rows, w, next, bytes);
-        } else {
-            add_rows2(list, rows, w, bytes);
-        }
-        for (uint32_t k = 0; k < SUMS; k++) {
-            sum->even[k] += bytes[k] & BYTES_0_2;
-            sum->odd[k] += bytes[k] >> 8 & BYTES_0_2;
-        }
-        list += rows;
-        n -= rows;
+/* All rows of a block, n <= MOST_ROWS; `next` holds outputs 8 to 15. */
+static ESNN_NOINLINE void add_block4(const uint16_t *list, uint32_t n, const uint32_t *w, const uint32_t *next,
+                                     block_sums *sum) {
+    for (; n > MOST_4; n -= MOST_4, list += MOST_4) {
+        add_rows4(list, MOST_4, w, next, sum);
     }
+    add_rows4(list, n, w, next, sum);
 }
 
-/* to[o] = the sums of a block by output. */
-static void in_order(const block_sums *sum, uint32_t bits, int32_t to[OUTPUTS]) {
-    const uint32_t lanes = 8 / bits;
+static ESNN_NOINLINE void add_block2(const uint16_t *list, uint32_t n, const uint32_t *w, block_sums *sum) {
+    for (; n > MOST_2; n -= MOST_2, list += MOST_2) {
+        add_rows2(list, MOST_2, w, sum);
+    }
+    add_rows2(list, n, w, sum);
+}
+
+/* a[o*stride] = bias + the sum of output o of a block. */
+static void put_block(const block_sums *sum, uint32_t bits, int32_t *a, uint32_t stride, int32_t bias) {
+    const uint32_t lanes = 8 / bits, step = lanes * stride;
     for (uint32_t k = 0; k < SUMS; k++) {
-        int32_t *first = to + k / lanes * (32 / bits) + k % lanes;
-        first[0] = (int32_t)(sum->even[k] & 0xffffu);
-        first[lanes] = (int32_t)(sum->odd[k] & 0xffffu);
-        first[2 * lanes] = (int32_t)(sum->even[k] >> 16);
-        first[3 * lanes] = (int32_t)(sum->odd[k] >> 16);
+        int32_t *to = a + (k / lanes * (32 / bits) + k % lanes) * stride;
+        to[0] = bias + (int32_t)(sum->even[k] & 0xffffu);
+        to[step] = bias + (int32_t)(sum->odd[k] & 0xffffu);
+        to[2 * step] = bias + (int32_t)(sum->even[k] >> 16);
+        to[3 * step] = bias + (int32_t)(sum->odd[k] >> 16);
     }
 }
 
@@ -130,13 +129,22 @@ static void sum_rows(const uint16_t *list, uint32_t n, int32_t *a, const esnn_ev
         const uint32_t *next = left > OUTPUTS / 2 ? w + rows->inputs : w; /* there may be no other block of 4 bits */
         const uint32_t outputs = left < OUTPUTS ? left : OUTPUTS;
         block_sums sum = {{0}, {0}};
-        int32_t all[OUTPUTS];
-        add_block(list, n, w, next, bits, &sum);
-        in_order(&sum, bits, all);
-        ESNN_ONE_TURN
-        for (uint32_t o = 0; o < outputs; o++, a += rows->stride) {
-            *a = (add ? *a : 0) + bias + all[o];
+        if (bits == 4) {
+            add_block4(list, n, w, next, &sum);
+        } else {
+            add_block2(list, n, w, &sum);
         }
+        if (outputs == OUTPUTS && !add) {
+            put_block(&sum, bits, a, rows->stride, bias);
+        } else {
+            int32_t all[OUTPUTS];
+            put_block(&sum, bits, all, 1, bias);
+            ESNN_ONE_TURN
+            for (uint32_t o = 0; o < outputs; o++) {
+                a[o * rows->stride] = (add ? a[o * rows->stride] : 0) + all[o];
+            }
+        }
+        a += outputs * rows->stride;
         left -= outputs;
     }
 }
