@@ -92,9 +92,11 @@ def _clear(out: Path, wanted: Iterable[str]) -> None:
         raise ExportError(
             f"{out}: expected an empty folder or one written by edgesnn, got {foreign[0]}; choose another -o"
         )
-    for name in ours or ():
-        (out / name).unlink(missing_ok=True)
-    folders = {parent for name in ours or () for parent in (out / name).parents if out in parent.parents}
+    there = {path.relative_to(out).as_posix(): path for path in out.rglob("*") if path.is_symlink() or path.is_file()}
+    gone = [there[name] for name in ours or () if name in there]  # the names may be anything: the list may be damaged
+    for path in gone:
+        path.unlink(missing_ok=True)
+    folders = {parent for path in gone for parent in path.parents if out in parent.parents}
     for folder in sorted(folders, reverse=True):  # the inner ones first
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -174,6 +175,16 @@ def test_a_folder_that_is_not_ours_is_left_alone(copy):
         c(copy)
     assert (copy / "c" / "thesis.tex").read_text() == "mine"
     assert (copy / "step.onnx").exists()
+
+
+def test_a_list_of_files_that_names_folders_or_nothing_is_no_harm(copy):
+    folder = c(copy)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    listed = json.loads((folder / "package.json").read_text())
+    listed["files"] += ["", ".", "src", "src/esnn", "a\0b", "x" * 300, "none/such", listed["files"][0]]
+    (folder / "package.json").write_text(json.dumps(listed))
+    c(copy)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 
 def test_a_file_in_the_way_is_left_alone(copy):
