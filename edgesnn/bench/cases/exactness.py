@@ -24,7 +24,7 @@ _STEPS = 12
 
 @benchmark(
     "exactness",
-    "integers that differ, of random networks through every backend, learning included (15 minutes)",
+    "integers that differ, of random networks through every backend, learning included (25 minutes)",
     packages=("onnx", "onnxruntime", "apache-tvm", "ziglang"),
 )
 def exactness(networks: int = 1000, seed: int = 0) -> Measured:
