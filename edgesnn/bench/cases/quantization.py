@@ -53,7 +53,7 @@ TASKS = (
 
 @benchmark(
     "quantization",
-    "accuracy lost by integers, and by 1-bit weights with 4-bit spikes, three seeds (40 minutes; resumes)",
+    "accuracy lost by integers, and by 1-bit weights with 4-bit spikes, three seeds (half an hour; resumes)",
     packages=_PACKAGES,
 )
 def quantization() -> Measured:
