@@ -109,6 +109,7 @@ def test_membranes_stay_float32_in_mixed_precision():
     assert net.step(x, {}, 0)[0].dtype == torch.float32
 
 
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # torch of itself
 @pytest.mark.long
 def test_a_compiled_step_gives_the_same_numbers(data):
     losses = [
