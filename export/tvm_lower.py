@@ -100,7 +100,7 @@ class _Lowering:
             if node.op_type == "ParallelEMPF" and self._is_small(node):
                 size, (shape, _) = self._size(node.output[0]), self.types[node.output[0]]
                 kernel = tvm_neurons.parallel_empf(size, attributes)
-                flat = [self._reshaped(self.value(node.input[0]), (size,)), self.value(node.input[1])]
+                flat = [self._reshaped(self.value(node.input[0]), (size,)), self._vector(node.input[1], 1)]
                 spikes = self._call(kernel, "parallel_empf", flat, [((size,), "uint8")])[0]
                 self.values[node.output[0]] = self._reshaped(spikes, shape)
                 return
@@ -168,7 +168,7 @@ class _Lowering:
         steps, currents = self._size(node.output[0]) // size, self._size(current) // size
         kernel = tvm_neurons.neuron(node.op_type, size, steps, attributes, held=currents < steps)
         operands = [self._reshaped(self.value(v), (size,)), self._reshaped(self.value(current), (currents, size))]
-        operands += [self.value(lam), self.value(theta[0] if theta else lam)]
+        operands += [self._vector(lam, 1), self._vector(theta[0] if theta else lam, 1)]
         shapes = [((steps, size), result), ((size,), "int32")]
         outputs = self._call(kernel, node.op_type.lower(), operands, shapes)
         (one, *rest), _ = self.types[v]
@@ -176,7 +176,9 @@ class _Lowering:
             self.values[name] = self._reshaped(value, (lead, *rest))
 
     def _is_small(self, node: onnx.NodeProto) -> bool:
-        """Whether leaks and thresholds are one value for all, and within what int32 can subtract."""
+        """Whether leaks and thresholds, those of a single channel too, are one value for all, and within what int32 can
+        subtract.
+        """
         scalars = node.input[2:] if node.op_type in _STATEFUL else node.input[1:]
         known = [self.constants[name] for name in scalars if name in self.constants]
         return all(self._size(name) == 1 for name in scalars) and all((np.abs(c) < 2**30).all() for c in known)

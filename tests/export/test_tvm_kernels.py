@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
+from function_graphs import write
 from random_models import RandomModel, Shape
 
+from edgesnn import export, runtime
 from edgesnn.runtime.reference import ReferenceSession
 from edgesnn.runtime.vectors import random_stream
 
@@ -142,3 +144,33 @@ def test_the_portable_kernels_give_the_integers_of_the_reference(tmp_path, graph
         np.testing.assert_array_equal(by_name["y"].reshape(-1), y)
         for name, value in reference.tensors().items():
             np.testing.assert_array_equal(by_name[f"{name}.new"].reshape(value.shape), value)
+
+
+def neurons_of_one_channel(b, rng):
+    """Leaks [1, 1, 1] beside thresholds [1], and the other way round."""
+    for name, value in (("theta", 9), ("lam", 2**14)):
+        b.constant(name, np.array([value], np.int32))
+        b.constant(f"{name}.column", np.full((1, 1, 1), value, np.int32))
+    b.call("Widen", "widen", ["x"], ["I"])
+    empf, lif = (b.state(name, (1, 3, 7)) for name in ("empf.v", "lif.v"))
+    b.call("EMPF", "empf", [empf, "I", "lam.column", "theta"], ["empf.s", "empf.v.new"], k=4, bits=4)
+    b.call("Widen", "empf.widen", ["empf.s"], ["empf.I"])
+    b.call("LIF", "lif", [lif, "empf.I", "lam", "theta.column"], ["lif.s", "lif.v.new"])
+    b.call("ParallelEMPF", "parallel", ["I", "theta.column"], ["parallel.s"], k=5, bits=2)
+    b.call("Widen", "lif.widen", ["lif.s"], ["lif.I"])
+    b.call("Widen", "parallel.widen", ["parallel.s"], ["parallel.I"])
+    b.call("Add", "sum", ["lif.I", "parallel.I"], ["sum.I"])
+    return "sum.I", 21
+
+
+def test_leaks_and_thresholds_of_a_single_channel(tmp_path):
+    """One number for all, whatever its shape."""
+    write(tmp_path, neurons_of_one_channel, (1, 3, 7))
+    export.tvm(tmp_path)
+    frames = np.random.default_rng(5).integers(0, 256, (6, 1, 3, 7)).astype(np.uint8)
+    found = {}
+    for backend in ("reference", "tvm"):
+        with runtime.open(tmp_path, backend) as session:
+            found[backend] = [(session.step(frame).tolist(), session.snapshot()) for frame in frames]
+    assert found["tvm"] == found["reference"]
+    assert {value for y, _ in found["tvm"] for value in y} >= {0, 1, 2, 3, 4}

@@ -22,7 +22,7 @@ _HIGHEST_THRESHOLD = 2**22
 def fire(d: Drawer, name: str, current: Signal) -> Signal:
     """A layer of neurons, with numbers of the whole layer or of each channel."""
     b, draw, function = d.builder, d.random, d.random.choice(_THAT_LEARN if d.part.reached else _NEURONS)
-    by_channel = d.chance(0.4) and not d.part.reached
+    by_channel = d.chance(0.4)
     shape: Shape = column(current.shape) if by_channel else (() if d.stepped else (1,))
     grade: dict[str, Any] = {"k": draw.randint(1, 15), "bits": draw.choice((1, 2, 4, 8))}
     highest = 2 ** draw.randint(1, 22)
