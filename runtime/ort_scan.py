@@ -126,7 +126,7 @@ def _alone(graph: Rewriter, body: onnx.GraphProto, captured: set[str]) -> onnx.M
 
 
 def _entering(graph: Rewriter, name: str) -> tuple[str, Form]:
-    """What crosses into a body for a stream, and its form: the sums of a rescale that was put off, or the value itself."""
+    """What crosses into a body for a stream, and its form: sums of a rescale that was put off, or the value itself."""
     scaled = graph.scaled.get(name)
     value = scaled.source if scaled is not None and Form.OFFSET not in graph.forms(name) else name
     return value, _form(graph, value)

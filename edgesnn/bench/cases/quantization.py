@@ -14,7 +14,7 @@ from edgesnn.bench.cells import kept
 from edgesnn.bench.registry import Measured, benchmark
 
 if TYPE_CHECKING:
-    from edgesnn.data import Dataset
+    from edgesnn.data import Dataset, Images
     from edgesnn.models import Network
     from edgesnn.runs import RunConfig
 
@@ -141,35 +141,32 @@ def _config(task: Task, weights: str, seed: int) -> RunConfig:
 def _data(task: Task, config: RunConfig) -> Dataset:
     from edgesnn import runs
     from edgesnn.data import Images
-
-    data = runs.load_data(config)
-    if not isinstance(data.train, Images):
-        return data
-    if task.folds:
-        data = _fold(data, config.seed)
-    train = data.train
-    return replace(data, train=type(train)(train.values[: task.images], train.labels[: task.images]))
-
-
-def _fold(data: Dataset, number: int) -> Dataset:
-    """Fold 0 is the data itself; in fold n the test images train in the place of the n-th as many training images,
-    which are the test images. Images that were for validation stay in training, so that no setting was chosen on a
-    test image: they are the last of merged data.
-    """
-    import numpy as np
-
     from edgesnn.data.dataset import pixel_statistics
 
-    if number == 0:
+    data = runs.load_data(config)
+    train, test = data.train, data.test
+    if not (isinstance(train, Images) and isinstance(test, Images)):
         return data
-    train, test, kind = data.train, data.test, type(data.train)
-    size = len(test)
-    there = slice((number - 1) * size, number * size)
-    values, labels = np.copy(train.values), np.copy(train.labels)
-    values[there], labels[there] = test.values, test.labels
-    swapped = kind(values, labels)
-    mean, std = pixel_statistics(swapped)
-    return replace(data, train=swapped, test=kind(train.values[there], train.labels[there]), mean=mean, std=std)
+    if task.folds:
+        train, test = _fold(train, test, config.seed)
+    used = Images(train.values[: task.images], train.labels[: task.images])
+    mean, std = pixel_statistics(train)
+    return replace(data, train=used, test=test, mean=mean, std=std)
+
+
+def _fold(train: Images, test: Images, number: int) -> tuple[Images, Images]:
+    """Training and test images of a fold. Fold 0 is as given; in fold n the test images change places with the n-th as
+    many training images. Images that were for validation, the last of merged data, always train, so that no setting was
+    chosen on a test image.
+    """
+    from edgesnn.data import Images
+
+    if number == 0:
+        return train, test
+    there = slice((number - 1) * len(test), number * len(test))
+    swapped = replace(train, values=train.values.copy(), labels=train.labels.copy())
+    swapped.values[there], swapped.labels[there] = test.values, test.labels
+    return swapped, Images(train.values[there], train.labels[there])
 
 
 def _trained(config: RunConfig, data: Dataset, epochs: int) -> Network:

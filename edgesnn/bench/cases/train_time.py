@@ -48,9 +48,9 @@ CASES = {
 def train_time() -> Measured:
     """Ratios of medians over interleaved rounds; drawn steps take the mean over where the draw may fall.
 
-    EM-PF has binary weights, a leak that is not trained, and mixed precision; its float32 row is beside it. BPTT and the
-    peer have the better of two memory layouts. The peer's figure is its SLTT with a gradient at every step; without the
-    package there is no such figure.
+    EM-PF has binary weights, a leak that is not trained, and mixed precision; its float32 row is beside it. BPTT and
+    the peer have the better of two memory layouts. The peer's figure is its SLTT with a gradient at every step; without
+    the package there is no such figure.
     """
     with _peer() as peer:
         return measure(STEPS, ROUNDS, peer)
