@@ -34,18 +34,23 @@ class LearnerSettings:
 
 
 @dataclass(frozen=True)
-class Learner:
-    """What the metadata says of the learner, the value of one unit of its trace, and its learning graph for given
-    metadata.
-    """
+class LearningStep:
+    """What the metadata says of learning, and the learning graph for given metadata."""
 
     spec: LearnSpec
-    trace_unit: float
     graph: Callable[[dict[str, str]], onnx.ModelProto]
 
 
-def add_learner(scope: str, lowered: Lowered, layer: QuantReadout, steps: int, settings: LearnerSettings) -> Learner:
-    """Add what the scope keeps at every step to the step graph.
+@dataclass(frozen=True)
+class Learner:
+    """The value of one unit of the trace that every step keeps, and how it learns from it with given settings."""
+
+    trace_unit: float
+    step: Callable[[LearnerSettings], LearningStep]
+
+
+def add_learner(scope: str, lowered: Lowered, layer: QuantReadout, steps: int) -> Learner:
+    """Add what the scope keeps at every step to the step graph, which is the same for all settings.
 
     Raises:
         ExportError: the readout has no trace that fits, or what the scope needs is missing.
@@ -59,14 +64,28 @@ def add_learner(scope: str, lowered: Lowered, layer: QuantReadout, steps: int, s
     if scope == "means":
         factory = factory_means(layer, unit, limit)
         add_means(builder, readout, factory)
-        spec = means_spec(readout.leak / Q15, settings.prior)
-        return Learner(spec, unit, lambda metadata: means_graph(readout, factory, spec, metadata))
-    rate, seed = settings.learning_rate, settings.seed
+
+        def means(settings: LearnerSettings) -> LearningStep:
+            spec = means_spec(readout.leak / Q15, settings.prior)
+            return LearningStep(spec, lambda metadata: means_graph(readout, factory, spec, metadata))
+
+        return Learner(unit, means)
     builder.persistent(COUNT, "learner", "int32", (1,))
     if scope != "readout":
         path = error_path(builder, lowered.hidden, parse(scope, len(lowered.hidden)))
         add_states(builder, path)
-        spec = layers_spec(scope, readout, scale, rate, seed)
-        return Learner(spec, unit, lambda metadata: layers_graph(builder, readout, path, scale, rate, spec, metadata))
-    spec = learn_spec(readout, scale, rate, seed)
-    return Learner(spec, unit, lambda metadata: learn_graph(readout, scale, spec, metadata))
+
+        def layers(settings: LearnerSettings) -> LearningStep:
+            rate = settings.learning_rate
+            spec = layers_spec(scope, readout, scale, rate, settings.seed)
+            return LearningStep(
+                spec, lambda metadata: layers_graph(builder, readout, path, scale, rate, spec, metadata)
+            )
+
+        return Learner(unit, layers)
+
+    def only_readout(settings: LearnerSettings) -> LearningStep:
+        spec = learn_spec(readout, scale, settings.learning_rate, settings.seed)
+        return LearningStep(spec, lambda metadata: learn_graph(readout, scale, spec, metadata))
+
+    return Learner(unit, only_readout)

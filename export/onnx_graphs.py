@@ -78,15 +78,16 @@ def onnx(
     if prior is not None and learn != "means":
         raise ExportError(f"prior: expected it with learn='means', got learn={learn!r}; leave it out")
     settings = LearnerSettings(learning_rate, seed, _DEFAULTS.prior if prior is None else prior)
-    lowered, learner = _nodes(qnet, learn, steps, settings)
+    lowered, learner = _nodes(qnet, learn, steps)
+    learning = learner.step(settings) if learner else None
     name = _identifier(qnet.config["data"]["name"]) if name is None else name
-    metadata = _metadata(qnet, lowered, name, rule, steps, learner.spec if learner else None)
+    metadata = _metadata(qnet, lowered, name, rule, steps, learning.spec if learning else None)
     step = lowered.builder.build("step", metadata, _STEP)
     prove(step)
     sealed = {entry.key: entry.value for entry in step.metadata_props}
     graphs = {"step": step, "window": window_graph(step, None if window == DYNAMIC else steps, held=constant_input)}
-    if learner is not None:
-        graphs["learn"] = learner.graph(sealed)
+    if learning is not None:
+        graphs["learn"] = learning.graph(sealed)
 
     out = Path(directory)
     out.mkdir(parents=True, exist_ok=True)
@@ -106,7 +107,7 @@ def learner_of(qnet: Network, model: Model) -> Learner:
     """
     check_calibrated(qnet)
     scope = model.learn.scope if model.learn else None
-    lowered, learner = _nodes(qnet, scope, model.time_steps, _DEFAULTS)
+    lowered, learner = _nodes(qnet, scope, model.time_steps)
     step = lowered.builder.build("step", model.metadata, _STEP)
     found = {entry.key: entry.value for entry in step.metadata_props}[CONTENT_HASH]
     if learner is None or found != model.source_hash:
@@ -117,10 +118,10 @@ def learner_of(qnet: Network, model: Model) -> Learner:
     return learner
 
 
-def _nodes(qnet: Network, learn: str | None, steps: int, settings: LearnerSettings) -> tuple[Lowered, Learner | None]:
+def _nodes(qnet: Network, learn: str | None, steps: int) -> tuple[Lowered, Learner | None]:
     """The step graph's nodes, those of the learner included."""
     lowered, readout = lower(qnet, learn), cast(QuantReadout, qnet.readout)
-    return lowered, add_learner(learn, lowered, readout, steps, settings) if learn else None
+    return lowered, add_learner(learn, lowered, readout, steps) if learn else None
 
 
 def _identifier(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from functools import cache
 from pathlib import Path
 
@@ -111,6 +112,20 @@ def test_a_state_that_learned_nothing_changes_no_integer(root: Path, tmp_path: P
     model, _, _ = learned(root, scope)
     again = exported(es.pull(network("empf"), model, model.pack(model.factory)), tmp_path, scope)
     assert again.source_hash == model.source_hash
+
+
+def test_the_learning_rate_of_the_export_does_not_matter(tmp_path: Path) -> None:
+    """The weights of this readout are so large that no step of the default rate reaches one unit."""
+    large = copy.deepcopy(network("empf"))
+    with torch.no_grad():
+        large.readout.weight.mul_(2**7)
+    with pytest.raises(ExportError, match="choose a larger rate"):
+        exported(large, tmp_path, "readout")
+    model = export.onnx(large, tmp_path, window=3, learn="readout", name="digits", learning_rate=3.0)
+    changed = {"readout.weight": model.factory["readout.weight"][::-1]}
+    pulled = es.pull(large, model, model.pack(model.factory | changed))
+    again = export.onnx(pulled, tmp_path, window=3, learn="readout", name="digits", learning_rate=3.0)
+    np.testing.assert_array_equal(again.factory["readout.weight"], changed["readout.weight"])
 
 
 def test_another_network_is_refused(root: Path) -> None:
