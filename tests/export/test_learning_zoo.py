@@ -117,7 +117,7 @@ def test_integers_are_the_same_everywhere(folder, name):
     export.c(folder)
     assert case.functions <= {node.op_type for node in model.graph("learn").graph.node}
     assert all_that_learn(model) <= moved_by_the_formula(model)
-    checks = verify(folder, ["ort", "native"], steps=10)
+    checks = verify(folder, ["ort", "native"], steps=6)
     assert {check.graph for check in checks} >= {"step", "learn"}
     assert all(check.compared > 0 and check.difference is None for check in checks), checks
 
