@@ -54,24 +54,22 @@ _INT16 = 2**15 - 1
 _LARGEST = {False: 128, True: 1}
 
 
+#: Of the readout's weights, which move by rows of q here.
+LARGEST_SHIFT = 30
+
+
 def trace_limit(inputs: int) -> int:
     """The largest trace whose products with an error in Q15 fit int32."""
     return min(readout_trace_limit(inputs), _INT16)
 
 
 def layers_spec(name: str, readout: ReadoutLayer, scale: TraceScale, rate: float, seed: int) -> LearnSpec:
-    """The numbers of scope `name`: those of scope `readout`, with a shift of at most 30.
+    """The numbers of scope `name`: those of scope `readout`, for a rate with a shift of at most `LARGEST_SHIFT`.
 
     Raises:
-        ExportError: a rate that has no such shifts, or a seed that does not fit 32 bits.
+        ExportError: a seed that does not fit 32 bits.
     """
-    numbers = readout_spec(readout, scale, rate, seed).numbers
-    if numbers["weight_shift"] > 30:
-        raise ExportError(
-            f"learn: expected a learning rate whose shift of the readout is at most 30, got {rate:g} with "
-            f"{numbers['weight_shift']}; choose a larger rate"
-        )
-    return LearnSpec(name, numbers)
+    return LearnSpec(name, readout_spec(readout, scale, rate, seed).numbers)
 
 
 def add_states(builder: GraphBuilder, path: ErrorPath) -> None:

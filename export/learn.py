@@ -19,34 +19,70 @@ from edgesnn.runtime.model import LearnSpec
 WEIGHT, BIAS, COUNT = "readout.weight", "readout.bias", "learn.count"
 
 
+#: Learning rate of gradient descent on real weights, where none is given and the integers can follow it.
+RATE = 3e-4
+#: A stochastic rounding draws 32 bits.
+LARGEST_SHIFT = 32
+
+
 def trace_limit(inputs: int) -> int:
     """The largest trace whose products with weights fit int32 in a sum over the inputs, and 24 bits."""
     return min((2**31 - 1) // (TRAINED_WEIGHT * inputs), SAT24[1])
 
 
-def learn_spec(readout: ReadoutLayer, scale: TraceScale, rate: float, seed: int) -> LearnSpec:
-    """Step sizes as shifts: the powers of two nearest to the learning rate of gradient descent on real weights.
+def usable_rate(
+    readout: ReadoutLayer, scale: TraceScale, rate: float | None, largest_shift: int = LARGEST_SHIFT
+) -> float:
+    """The learning rate, if the shifts of the readout can follow it; for None the one nearest to `RATE` that they can.
+
+    largest_shift: of the weights; that of the bias is `LARGEST_SHIFT`.
+
+    Raises:
+        ExportError: another rate, or a readout that has none.
+    """
+    if rate is not None and not 0 < rate < math.inf:
+        raise ExportError(f"learn: expected a learning rate above 0, got {rate:g}; choose one near {RATE:g}")
+    weight, bias = _halvings(readout, scale, 1.0)
+    low = 2.0 ** max(weight - largest_shift, bias - LARGEST_SHIFT)
+    high = 2.0 ** (min(weight, bias) - 1)
+    if low > high:
+        raise ExportError(
+            f"learn: expected a readout with a learning rate for weights and bias, got weights up to "
+            f"{TRAINED_WEIGHT * readout.unit / readout.spikes.unit:.2g}; train it, or export with learn='means'"
+        )
+    if rate is None:
+        return min(max(RATE, low), high)
+    shifts = [round(halvings) for halvings in _halvings(readout, scale, rate)]
+    if min(shifts) < 1 or shifts[0] > largest_shift or shifts[1] > LARGEST_SHIFT:
+        raise ExportError(
+            f"learn: expected a learning rate from {low:.2g} to {high:.2g}, which steps of the readout's integers "
+            f"can follow, got {rate:g}; choose one of them"
+        )
+    return rate
+
+
+def _halvings(readout: ReadoutLayer, scale: TraceScale, rate: float) -> tuple[float, float]:
+    """-log2 of one step of a weight and of the bias, in their units, for an error and a trace of 1.
 
     With e in Q15, a weight unit s_w and a trace unit q (both in real values), one step changes an integer weight by
     rate * (e/2^15) * trace*q / s_w, and the bias (2^-10 nat) by rate * (e/2^15) * 2^10.
-
-    Raises:
-        ExportError: a rate that has no such shifts, or a seed that does not fit 32 bits.
     """
-    if not 0 < rate < math.inf:
-        raise ExportError(f"learn: expected a learning rate above 0, got {rate:g}; choose one near 3e-4")
-    if not 0 <= seed < 2**32:
-        raise ExportError(f"learn: expected a seed from 0 to {2**32 - 1}, got {seed}; choose one of 32 bits")
     weight_unit = readout.unit / readout.spikes.unit
     weight_step = rate * readout.spikes.unit * 2.0**-scale.bits / weight_unit / Q15
     bias_step = rate * 2.0**LOGIT_BITS / Q15 / Q15
-    shifts = [round(-math.log2(step)) for step in (weight_step, bias_step)]
-    if not all(1 <= shift <= 32 for shift in shifts):
-        raise ExportError(
-            f"learn: expected a learning rate whose shifts are 1 to 32, got {rate:g} with shifts {shifts}; "
-            f"choose a {'larger' if max(shifts) > 32 else 'smaller'} rate"
-        )
-    return LearnSpec("readout", {"weight_shift": shifts[0], "bias_shift": shifts[1], "seed": seed})
+    return -math.log2(weight_step), -math.log2(bias_step)
+
+
+def learn_spec(readout: ReadoutLayer, scale: TraceScale, rate: float, seed: int) -> LearnSpec:
+    """Step sizes as shifts: the powers of two nearest to a `usable_rate` of gradient descent on real weights.
+
+    Raises:
+        ExportError: a seed that does not fit 32 bits.
+    """
+    if not 0 <= seed < 2**32:
+        raise ExportError(f"learn: expected a seed from 0 to {2**32 - 1}, got {seed}; choose one of 32 bits")
+    weight, bias = (round(halvings) for halvings in _halvings(readout, scale, rate))
+    return LearnSpec("readout", {"weight_shift": weight, "bias_shift": bias, "seed": seed})
 
 
 def error_operands(builder: GraphBuilder, readout: ReadoutLayer, scale: TraceScale) -> tuple[list[str], int]:

@@ -11,9 +11,9 @@ from edgesnn.export.class_means import PRIOR, add_means, factory_means, means_gr
 from edgesnn.export.class_means import trace_limit as means_trace_limit
 from edgesnn.export.error_path import error_path
 from edgesnn.export.fixed_point import Q15
-from edgesnn.export.layer_learning import add_states, layers_graph, layers_spec
+from edgesnn.export.layer_learning import LARGEST_SHIFT, add_states, layers_graph, layers_spec
 from edgesnn.export.layer_learning import trace_limit as layers_trace_limit
-from edgesnn.export.learn import COUNT, learn_graph, learn_spec
+from edgesnn.export.learn import COUNT, learn_graph, learn_spec, usable_rate
 from edgesnn.export.learn import trace_limit as readout_trace_limit
 from edgesnn.export.lower import Lowered
 from edgesnn.export.scopes import parse
@@ -25,10 +25,10 @@ from edgesnn.runtime.model import LearnSpec
 @dataclass(frozen=True)
 class LearnerSettings:
     """learning_rate of the real-valued weights, and seed of the stochastic rounding, where learning is gradient
-    descent; prior: labels that a class mean of the factory is worth.
+    descent (rate None: `usable_rate` chooses); prior: labels that a class mean of the factory is worth.
     """
 
-    learning_rate: float = 3e-4
+    learning_rate: float | None = None
     seed: int = 1
     prior: int = PRIOR
 
@@ -76,7 +76,7 @@ def add_learner(scope: str, lowered: Lowered, layer: QuantReadout, steps: int) -
         add_states(builder, path)
 
         def layers(settings: LearnerSettings) -> LearningStep:
-            rate = settings.learning_rate
+            rate = usable_rate(readout, scale, settings.learning_rate, LARGEST_SHIFT)
             spec = layers_spec(scope, readout, scale, rate, settings.seed)
             return LearningStep(
                 spec, lambda metadata: layers_graph(builder, readout, path, scale, rate, spec, metadata)
@@ -85,7 +85,8 @@ def add_learner(scope: str, lowered: Lowered, layer: QuantReadout, steps: int) -
         return Learner(unit, layers)
 
     def only_readout(settings: LearnerSettings) -> LearningStep:
-        spec = learn_spec(readout, scale, settings.learning_rate, settings.seed)
+        rate = usable_rate(readout, scale, settings.learning_rate)
+        spec = learn_spec(readout, scale, rate, settings.seed)
         return LearningStep(spec, lambda metadata: learn_graph(readout, scale, spec, metadata))
 
     return Learner(unit, only_readout)

@@ -37,7 +37,7 @@ def onnx(
     constant_input: bool = False,
     name: str | None = None,
     rule: str = "",
-    learning_rate: float = _DEFAULTS.learning_rate,
+    learning_rate: float | None = None,
     seed: int = _DEFAULTS.seed,
     prior: int | None = None,
 ) -> Model:
@@ -53,7 +53,8 @@ def onnx(
             the frame is computed once.
         name: identifier of the model in generated C (default: the data's name).
         rule: the rule it was trained with, recorded in the metadata.
-        learning_rate: of the real-valued weights; for the readout rounded to a power of two in integer units.
+        learning_rate: of the real-valued weights; for the readout rounded to a power of two in integer units. None:
+            3e-4, or the nearest to it that the readout's integers can follow.
         seed: of the stochastic rounding on the device.
         prior: labels that a class mean of the factory is worth, a power of two (default: 128);
             `adaptation.prior.choose_prior` asks the training people.

@@ -62,8 +62,9 @@ class _Links:
             read = [node for name in before.output for node in self.readers.get(name, [])]
             if after.input[0] != before.output[-1] or any(id(node) not in known for node in read):
                 return None
-        if any(node is not concat for node in self.readers[neurons[-1].output[0]]):
-            return None
+        spikes, state = neurons[-1].output[0], neurons[-1].output[-1]
+        if spikes != state and any(node is not concat for node in self.readers[spikes]):
+            return None  # they are lost in the whole; the last state is not
         inner = {name for node in neurons[:-1] for name in node.output}
         return None if inner & self.outputs else neurons
 

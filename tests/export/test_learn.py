@@ -15,7 +15,7 @@ from quantized import network
 
 from edgesnn import export
 from edgesnn.errors import ExportError
-from edgesnn.export.learn import learn_graph, learn_spec, trace_limit
+from edgesnn.export.learn import learn_graph, learn_spec, trace_limit, usable_rate
 from edgesnn.export.lower import ReadoutLayer, Signal, lower
 from edgesnn.export.trace import TraceScale, trace_scale
 from edgesnn.runtime import open as open_session
@@ -40,8 +40,9 @@ def readout(weight_unit=0.02, spike_unit=0.1):
 def test_shifts_are_the_learning_rate(power, weight_power, spike_power, bits):
     """With units that are powers of two, weight and bias change by exactly `rate` times gradient."""
     rate, weight, spike = 2.0**power, 2.0**weight_power, 2.0**spike_power
+    made, scale = readout(weight, spike), TraceScale(bits, 1, 1)
     try:
-        spec = learn_spec(readout(weight, spike), TraceScale(bits, 1, 1), rate, 7)
+        spec = learn_spec(made, scale, usable_rate(made, scale, rate), 7)
     except ExportError:
         assume(False)
     # An error of 1 and a trace of one spike unit: in integers 2^15 and 2^bits; the weight moves by rate * spike.
@@ -52,16 +53,34 @@ def test_shifts_are_the_learning_rate(power, weight_power, spike_power, bits):
 
 @pytest.mark.parametrize("rate", [1e-9, 1e6])
 def test_rates_whose_shifts_do_not_fit(rate):
-    with pytest.raises(
-        ExportError, match=r"^learn: expected a learning rate whose shifts are 1 to 32, got .* with shifts \["
-    ):
-        learn_spec(readout(), TraceScale(12, 1, 1), rate, 1)
+    with pytest.raises(ExportError, match=r"^learn: expected a learning rate from \S+ to \S+, which steps .*, got"):
+        usable_rate(readout(), TraceScale(12, 1, 1), rate)
+
+
+@pytest.mark.parametrize("largest", [30, 32])
+@pytest.mark.parametrize("bits", [0, 12])
+def test_without_a_rate_the_usual_one_or_the_nearest_that_fits_is_taken(bits, largest):
+    made, scale = readout(), TraceScale(bits, 1, 1)
+    rate = usable_rate(made, scale, None, largest)
+    numbers = learn_spec(made, scale, rate, 1).numbers
+    assert usable_rate(made, scale, rate, largest) == rate
+    if bits == 0:
+        assert rate == 3e-4
+    else:
+        assert numbers["weight_shift"] == largest
+        with pytest.raises(ExportError, match="expected a learning rate from"):
+            usable_rate(made, scale, rate / 2, largest)
+
+
+def test_a_readout_of_zeros_has_no_rate():
+    with pytest.raises(ExportError, match="^learn: expected a readout with a learning rate for weights and bias"):
+        usable_rate(readout(weight_unit=1e-12), TraceScale(0, 1, 1), None)
 
 
 @pytest.mark.parametrize("rate", [0.0, -1e-3, float("nan"), float("inf")])
 def test_rates_that_are_no_rates(rate):
     with pytest.raises(ExportError, match=r"^learn: expected a learning rate") as error:
-        learn_spec(readout(), TraceScale(12, 1, 1), rate, 1)
+        usable_rate(readout(), TraceScale(12, 1, 1), rate)
     assert "\n" not in str(error.value)
 
 

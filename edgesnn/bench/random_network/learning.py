@@ -13,14 +13,15 @@ from edgesnn.errors import ExportError
 from edgesnn.export.bounds import TRAINED_WEIGHT
 from edgesnn.export.builder import GraphBuilder
 from edgesnn.export.error_path import ErrorPath, error_path
-from edgesnn.export.layer_learning import add_states, layers_graph, layers_spec
+from edgesnn.export.layer_learning import LARGEST_SHIFT, add_states, layers_graph, layers_spec
+from edgesnn.export.learn import usable_rate
 from edgesnn.export.lower import HiddenLayer, ReadoutLayer
 from edgesnn.export.scopes import Scope
 from edgesnn.export.trace import TraceScale
 from edgesnn.runtime.model import LearnSpec
 
-#: Learning rates tried, best first: drawn values have units that no training has seen.
-_RATES = [10.0**exponent for exponent in (-3, -5, -1, -7, 1, -9, 3, -11, 5, -13)]
+#: Learning rates tried, largest first, so that weights move: drawn values have units that no training has seen.
+_RATES = [10.0**exponent for exponent in range(5, -14, -1)]
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,7 @@ class DeepLearning:
     def _first_that_fits(self, name: str, seed: int) -> tuple[LearnSpec, float]:
         for rate in _RATES:
             try:
+                usable_rate(self._readout, self._scale, rate, LARGEST_SHIFT)
                 spec = layers_spec(name, self._readout, self._scale, rate, seed)
                 self._graph(rate, spec, {})
             except ExportError as error:
