@@ -58,10 +58,10 @@ class _Lowering:
         self.constants = {
             init.name: numpy_helper.to_array(init) for init in proto.graph.initializer if init.name not in inputs
         }
-        self.nodes = merge_steps(proto.graph)
+        self.types = single_stream(proto)
+        self.nodes = merge_steps(proto.graph, self._has_neuron_kernel)
         self.readers = Counter(name for node in self.nodes for name in node.input)
         self.readers.update(entry.name for entry in proto.graph.output)
-        self.types = single_stream(proto)
         self.values: dict[str, Any] = {}
         self.waiting: dict[str, _Sums] = {}
         self.builder = relax.BlockBuilder()
@@ -86,15 +86,15 @@ class _Lowering:
         return self.values[name]
 
     def _lower(self, node: onnx.NodeProto) -> None:
-        attributes = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
-        if node.domain == DOMAIN and set(attributes) <= _KNOWN.get(node.op_type, set()):
+        attributes = _attributes(node)
+        if _is_known(node, attributes):
             if node.op_type in _SYNAPSES and self._waits(node, attributes):
                 self.waiting[node.output[0]] = _Sums(node)
                 return
             if node.op_type == "Rescale" and node.input[0] in self.waiting:
                 self._synapse(self.waiting[node.input[0]].node, node, attributes["shift"])
                 return
-            if node.op_type in _STATEFUL and self._is_small(node):
+            if self._has_neuron_kernel(node):
                 self._neuron(node, attributes)
                 return
             if node.op_type == "ParallelEMPF" and self._is_small(node):
@@ -174,6 +174,10 @@ class _Lowering:
         (one, *rest), _ = self.types[v]
         for name, value, lead in zip(node.output, outputs, (steps, one), strict=False):
             self.values[name] = self._reshaped(value, (lead, *rest))
+
+    def _has_neuron_kernel(self, node: onnx.NodeProto) -> bool:
+        """Whether `_neuron` takes this node, over one step or over several."""
+        return node.op_type in _STATEFUL and _is_known(node, _attributes(node)) and self._is_small(node)
 
     def _is_small(self, node: onnx.NodeProto) -> bool:
         """Whether leaks and thresholds, those of a single channel too, are one value for all, and within what int32 can
@@ -273,3 +277,12 @@ def _renamed(function: Any, kernels: dict[str, Any]) -> Any:
 
 def _identifier(name: str) -> str:
     return "".join(c if c.isalnum() else "_" for c in name)
+
+
+def _attributes(node: onnx.NodeProto) -> Attributes:
+    return {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
+
+
+def _is_known(node: onnx.NodeProto, attributes: Attributes) -> bool:
+    """Whether the node is a function of the library, with the attributes that kernels take."""
+    return node.domain == DOMAIN and set(attributes) <= _KNOWN.get(node.op_type, set())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import onnx
@@ -10,10 +11,10 @@ from onnx import helper
 _NEURONS = ("EMPF", "LIF", "LeakyIntegrate")
 
 
-def merge_steps(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
+def merge_steps(graph: onnx.GraphProto, joins: Callable[[onnx.NodeProto], bool]) -> list[onnx.NodeProto]:
     """The graph's nodes; where a Concat joins the outputs of a chain of equal neurons, whose currents a Split gives or
     are one and the same, all of them become one neuron. Its current is that of all steps, or the one. Chains of another
-    kind stay as they are.
+    kind, and neurons that the caller does not join, stay as they are.
     """
     nodes = list(graph.node)
     links = _Links(nodes, {entry.name for entry in graph.output})
@@ -21,7 +22,7 @@ def merge_steps(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
     merged: dict[int, onnx.NodeProto] = {}
     for concat in nodes:
         neurons = links.chain(concat)
-        if neurons is None:
+        if neurons is None or not joins(neurons[0]):
             continue
         split = links.split(neurons)
         whole = onnx.NodeProto()

@@ -73,7 +73,7 @@ def test_without_a_rate_the_usual_one_or_the_nearest_that_fits_is_taken(bits, la
 
 
 def test_a_readout_of_zeros_has_no_rate():
-    with pytest.raises(ExportError, match="^learn: expected a readout with a learning rate for weights and bias"):
+    with pytest.raises(ExportError, match=r"^learn: expected a readout with a learning rate for weights and bias"):
         usable_rate(readout(weight_unit=1e-12), TraceScale(0, 1, 1), None)
 
 

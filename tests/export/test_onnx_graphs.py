@@ -208,7 +208,7 @@ def test_name_of_the_data_becomes_a_c_identifier(tmp_path, data, name):
     ({"name": ""}, r"^name: expected a C identifier other than main, esnn, got ''"),
     ({"name": "main"}, r"^name: expected a C identifier other than main, esnn, got 'main'"),
     ({"learn": "readout", "learning_rate": 0.0}, r"^learn: expected a learning rate above 0, got 0; choose one near"),
-    ({"learn": "readout", "learning_rate": 1e9}, r"^learn: expected a learning rate from .* to .*, which steps .* can follow, got 1e"),
+    ({"learn": "readout", "learning_rate": 1e9}, r"^learn: expected a learning rate from .*, got 1e"),
     ({"learn": "readout", "seed": -1}, r"^learn: expected a seed from 0 to 4294967295, got -1; "),
 ])  # fmt: skip
 def test_options_that_are_wrong(tmp_path, options, pattern):

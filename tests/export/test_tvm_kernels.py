@@ -100,7 +100,7 @@ def test_neurons_of_a_window_become_one_node(tmp_path):
     from edgesnn.export.window import window
 
     graph = window(model.graph("step"), 5).graph
-    names = [node.op_type for node in merge_steps(graph)]
+    names = [node.op_type for node in merge_steps(graph, joins=lambda _: True)]
     assert [names.count(op) for op in ("EMPF", "LIF", "LeakyIntegrate", "Split", "Concat")] == [1, 1, 1, 0, 0]
     assert [node.op_type for node in graph.node].count("EMPF") == 5
 
@@ -111,7 +111,7 @@ def test_neurons_of_one_current_become_one_node(tmp_path):
     model = RandomModel(shape, seed=1).write(tmp_path, vectors=False)
     from edgesnn.export.window import window
 
-    nodes = merge_steps(window(model.graph("step"), 5, held=True).graph)
+    nodes = merge_steps(window(model.graph("step"), 5, held=True).graph, joins=lambda _: True)
     names = [node.op_type for node in nodes]
     assert [names.count(op) for op in ("EMPF", "LIF", "LeakyIntegrate", "Split", "Concat")] == [1, 1, 1, 0, 0]
     assert next(node for node in nodes if node.op_type == "EMPF").input[1] == "fc0.I"
@@ -120,7 +120,7 @@ def test_neurons_of_one_current_become_one_node(tmp_path):
 def test_parameters_of_their_own_for_each_step_stay_unrolled(tmp_path):
     shape = Shape((6,), hidden=(("Linear", 5),), neurons=("EMPF",), steps=3, learn=False)
     model = RandomModel(shape, seed=1).write(tmp_path, vectors=False)
-    names = [node.op_type for node in merge_steps(model.graph("window").graph)]
+    names = [node.op_type for node in merge_steps(model.graph("window").graph, joins=lambda _: True)]
     assert names.count("EMPF") == 3
 
 

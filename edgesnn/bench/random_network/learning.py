@@ -18,10 +18,10 @@ from edgesnn.export.learn import usable_rate
 from edgesnn.export.lower import HiddenLayer, ReadoutLayer
 from edgesnn.export.scopes import Scope
 from edgesnn.export.trace import TraceScale
-from edgesnn.runtime.model import LearnSpec
 
-#: Learning rates tried, largest first, so that weights move: drawn values have units that no training has seen.
-_RATES = [10.0**exponent for exponent in range(5, -14, -1)]
+#: Learning rates of hidden layers that are tried, largest first, so that weights move: drawn values have units that no
+#: training has seen.
+_RATES = [10.0**exponent for exponent in range(12, -16, -1)]
 
 
 @dataclass(frozen=True)
@@ -74,25 +74,25 @@ class DeepLearning:
         weights = len(hidden) if depth.weights else 0
         self._path: ErrorPath = error_path(step, hidden, Scope(weights, len(hidden), readout=True))
         add_states(step, self._path)
-        self.spec, self._rate = self._first_that_fits(depth.name, seed)
+        rate = usable_rate(readout, scale, None, LARGEST_SHIFT)
+        self.spec = layers_spec(depth.name, readout, scale, rate, seed)
+        self._rate = self._first_that_fits()
 
     def graph(self, metadata: dict[str, str]) -> onnx.ModelProto:
         """`learn.onnx`."""
-        return self._graph(self._rate, self.spec, metadata)
+        return self._graph(self._rate, metadata)
 
-    def _graph(self, rate: float, spec: LearnSpec, metadata: dict[str, str]) -> onnx.ModelProto:
-        return layers_graph(self._step, self._readout, self._path, self._scale, rate, spec, metadata)
+    def _graph(self, rate: float, metadata: dict[str, str]) -> onnx.ModelProto:
+        return layers_graph(self._step, self._readout, self._path, self._scale, rate, self.spec, metadata)
 
-    def _first_that_fits(self, name: str, seed: int) -> tuple[LearnSpec, float]:
+    def _first_that_fits(self) -> float:
         for rate in _RATES:
             try:
-                usable_rate(self._readout, self._scale, rate, LARGEST_SHIFT)
-                spec = layers_spec(name, self._readout, self._scale, rate, seed)
-                self._graph(rate, spec, {})
+                self._graph(rate, {})
             except ExportError as error:
                 refused = error
             else:
-                return spec, rate
+                return rate
         raise refused
 
 
