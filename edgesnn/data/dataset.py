@@ -6,7 +6,7 @@ Shapes: L rows of a recording, C channels, S steps, N samples.
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +43,9 @@ class Recording:
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """values [N, C, H, W] as stored by the source, labels [N]."""
+    """values [N, C, H, W], or [N, C, L] of one axis, as stored by the source, labels [N]."""
+
+    channels: ClassVar[int] = 1  # which axis of the values they are
 
     values: NDArray[np.float32] | NDArray[np.uint8]
     labels: NDArray[np.int64]
@@ -60,6 +62,8 @@ class Images:
 
 class Clips(Images):
     """Images that move: values [N, T, C, H, W], one frame a time step."""
+
+    channels: ClassVar[int] = 2
 
 
 Split = tuple[Recording, ...] | Images
@@ -96,8 +100,8 @@ class Dataset:
         return split
 
     def normalize(self, values: NDArray[np.floating] | NDArray[np.uint8]) -> NDArray[np.float32]:
-        """(values - mean) / std, per channel: rows [..., C] of a stream, or images [..., C, H, W]."""
-        shape = (-1,) if self.frame else (-1, 1, 1)
+        """(values - mean) / std, per channel: rows [..., C] of a stream, or images [..., C, H, W] or [..., C, L]."""
+        shape = (-1,) if self.frame else (-1, *[1] * (len(self.input_shape) - 1))
         result: NDArray[np.float32] = ((values - self.mean.reshape(shape)) / self.std.reshape(shape)).astype(np.float32)
         return result
 
@@ -165,7 +169,7 @@ def row_statistics(recordings: Sequence[Recording]) -> tuple[NDArray[np.float64]
 
 def pixel_statistics(images: Images) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean and standard deviation [C] over all images and pixels, in float64."""
-    values = np.moveaxis(images.values, -3, 0)
+    values = np.moveaxis(images.values, images.channels, 0)
     axes = tuple(range(1, values.ndim))
     return values.mean(axis=axes, dtype=np.float64), np.maximum(values.std(axis=axes, dtype=np.float64), 1e-6)
 

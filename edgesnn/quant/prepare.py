@@ -211,7 +211,10 @@ class _Walk:
 
     def _lif(self, path: str, layer: LIF) -> nn.Module:
         if (bits := self._widths.spikes(path)) != 1:
-            raise QuantizationError(f"{path}: expected 1-bit spikes for LIF neurons, got {bits}; pass spikes=1")
+            raise QuantizationError(
+                f"{path}: expected 1-bit spikes for LIF neurons, got {bits}; pass spikes=1, "
+                f"or spikes={{'{path}': 1, 'rest': 4}} beside other neurons"
+            )
         return copy.deepcopy(layer)
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import edgesnn as es
 from edgesnn.data import Dataset, Frame, Images, Recording, frames
-from edgesnn.data.dataset import check_sha256
+from edgesnn.data.dataset import check_sha256, pixel_statistics
 from edgesnn.errors import DataError
 
 FRAME = Frame(length=4, hop=2, channels=2)
@@ -215,3 +215,15 @@ def test_image_sets(name, sizes):
     assert abs(normalized.mean()) < 1e-4
     assert abs(normalized.std() - 1) < 1e-4
     assert min(np.bincount(data.test.labels, minlength=10)) > 20
+
+
+def test_images_of_one_axis_are_normalized_by_channel():
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(8, 3, 17)).astype(np.float32) * [[1.0], [2.0], [4.0]] + [[0.0], [5.0], [9.0]]
+    images = Images(values.astype(np.float32), np.zeros(8, np.int64))
+    mean, std = pixel_statistics(images)
+    data = Dataset("lines", ("a", "b"), (3, 17), mean, std, None, None, 2, images, images, images)
+    batch = torch.cat([x[0] for x, _ in data.training_batches(2, 4, torch.Generator())])
+    assert mean.shape == std.shape == (3,)
+    torch.testing.assert_close(batch.mean((0, 2)), torch.zeros(3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(batch.std((0, 2), correction=0), torch.ones(3), atol=1e-5, rtol=0)
