@@ -41,6 +41,15 @@ def export(
             help="What the device may learn: none, means, readout, readout+thresholds, last:N hidden layers, or all.",
         ),
     ] = "readout",
+    learning_rate: Annotated[
+        float | None,
+        typer.Option(
+            "--learning-rate",
+            metavar="RATE",
+            help="Of gradient descent on the device, where it does not learn means; 3e-4, or the nearest that its "
+            "integers can follow, if not given.",
+        ),
+    ] = None,
     prior: Annotated[
         str | None,
         typer.Option(
@@ -75,7 +84,7 @@ def export(
     rule = ":".join(str(part) for part in source.config.rule.values())  # as `--rule` of train takes it: sltt:4
     exporter.onnx(
         source.net, folder, window=_window(window), learn=scope, constant_input=constant_input, rule=rule,
-        prior=_prior(prior, source),
+        learning_rate=learning_rate, prior=_prior(prior, source),
     )  # fmt: skip
     origin.write(folder, run)
     if kind is Format.TVM:
