@@ -131,8 +131,8 @@ void esnn_grouped_conv2d(const void *x, esnn_format format, const int8_t *w, int
 void esnn_grouped_binary_conv2d(const void *x, esnn_format format, const uint8_t *w, int16_t *patch, int32_t *a,
                                 const esnn_grouped_window *g);
 
-/* The same with weights of 2 or 4 bits, stored as in esnn_packed.c, with ESNN_DSP as in esnn_packed_dsp.c. `patch` is as
- * for int8 weights; for each group the weights begin anew. */
+/* The same with weights of 2 or 4 bits, stored as in esnn_packed.c, with ESNN_DSP as in esnn_packed_dsp.c. `patch` is
+ * as for int8 weights; for each group the weights begin anew. */
 void esnn_packed_linear(const void *x, esnn_format format, const uint32_t *w, uint32_t bits, int16_t *patch, int32_t *a,
                         uint32_t inputs, uint32_t outputs);
 void esnn_packed_conv2d(const void *x, esnn_format format, const uint32_t *w, uint32_t bits, int16_t *patch, int32_t *a,
