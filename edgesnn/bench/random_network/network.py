@@ -45,7 +45,7 @@ class RandomNetwork(Drawer):
         self.functions: set[str] = set()
 
     def write(self, folder: Path) -> Model:
-        """`step.onnx`, `window.onnx` and, of most, `learn.onnx`.
+        """`step.onnx`, `window.onnx` (of some with any number of steps, or one frame for all) and, of most, `learn.onnx`.
 
         Raises:
             ExportError: what was drawn could overflow.
@@ -53,9 +53,11 @@ class RandomNetwork(Drawer):
         step = self._step()
         prove(step)
         sealed = {entry.key: entry.value for entry in step.metadata_props}
-        graphs = {"step": step, "window": window(step, self.steps)}
+        graphs = {"step": step}
         if self.learns:
             graphs["learn"] = self.deep.graph(sealed) if self.deep else self._learn(sealed)
+        steps = None if self.chance(0.4) else self.steps
+        graphs["window"] = window(step, steps, held=self.chance(0.2))
         for graph, proto in graphs.items():
             onnx.save_model(proto, folder / f"{graph}.onnx")
         self.functions = {node.op_type for proto in graphs.values() for node in proto.graph.node}
