@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from edgesnn.data.arrays import from_images, from_npz, from_recordings
 from edgesnn.data.clips import from_events, simulated_events
 from edgesnn.data.csv_stream import CsvStream, from_csv, read_csv
 from edgesnn.data.dataset import Clips, Dataset, Frame, Images, Recording, Split, frames
@@ -26,6 +27,9 @@ __all__ = [
     "frames",
     "from_csv",
     "from_events",
+    "from_images",
+    "from_npz",
+    "from_recordings",
     "load",
     "mnist5k",
     "read_csv",
@@ -43,15 +47,17 @@ _LOADERS: dict[str, Callable[[], Dataset]] = {
 
 
 def load(name: str | Path) -> Dataset:
-    """A data set by name, from the path of a CSV file (see `from_csv`) or of a folder of recorded events (see
-    `from_events`).
+    """A data set by name, from the path of a CSV file (see `from_csv`), of a file of arrays (see `from_npz`) or
+    of a folder of recorded events (see `from_events`).
     """
     if str(name) in _LOADERS:
         return _LOADERS[str(name)]()
     if Path(name).suffix == ".csv":
         return from_csv(Path(name))
+    if Path(name).suffix == ".npz":
+        return from_npz(Path(name))
     if Path(name).is_dir():
         return from_events(Path(name))
     raise DataError(
-        f"data: expected one of {sorted(_LOADERS)}, a path ending in .csv or a folder of events, got '{name}'"
+        f"data: expected one of {sorted(_LOADERS)}, a path ending in .csv or .npz, or a folder of events, got '{name}'"
     )

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgesnn import cache
-from edgesnn.data.dataset import Clips, Dataset, pixel_statistics
+from edgesnn.data.arrays import from_images
+from edgesnn.data.dataset import SPLITS, Clips, Dataset
 from edgesnn.data.events import Events, Saccades, event_frames, read_events, simulate
 from edgesnn.data.images import MNIST5K_SHA256, mnist5k
 from edgesnn.errors import DataError
@@ -18,7 +19,6 @@ STEPS = 10
 _FORMAT = 1  # counts up when the same settings would give other frames
 _SHARES = (0.6, 0.2)  # of training and validation, in a folder of recordings
 _SPLIT_SEED = 0
-SPLITS = ("train", "validation", "test")
 
 
 def simulated_events(steps: int = STEPS, camera: Saccades | None = None) -> Dataset:
@@ -41,7 +41,7 @@ def simulated_events(steps: int = STEPS, camera: Saccades | None = None) -> Data
         np.savez_compressed(partial, **frames)
         partial.replace(path)
     clips = {name: Clips(frames[name], source.split(name).labels) for name in SPLITS}  # type: ignore[union-attr]
-    return _dataset("simulated-events", source.classes, clips, steps)
+    return from_images(clips["train"], clips["validation"], clips["test"], source.classes, name="simulated-events")
 
 
 def _simulated(images: NDArray[np.generic], steps: int, camera: Saccades) -> NDArray[np.uint8]:
@@ -74,25 +74,8 @@ def from_events(folder: Path, steps: int = STEPS, shape: tuple[int, int] | None 
         streams = [Events(e.t, e.x, e.y, e.p, sensor) for e, _ in part]
         values = np.stack([_bytes(event_frames(events, steps)) for events in streams])
         clips[name] = Clips(values, np.array([label for _, label in part], np.int64))
-    return _dataset(folder.name, classes, clips, steps)
+    return from_images(clips["train"], clips["validation"], clips["test"], classes, name=folder.name)
 
 
 def _bytes(counts: NDArray[np.int32]) -> NDArray[np.uint8]:
     return np.minimum(counts, 255).astype(np.uint8)
-
-
-def _dataset(name: str, classes: tuple[str, ...], clips: dict[str, Clips], steps: int) -> Dataset:
-    mean, std = pixel_statistics(clips["train"])
-    return Dataset(
-        name=name,
-        classes=classes,
-        input_shape=clips["train"].values.shape[2:],
-        mean=mean,
-        std=std,
-        rate_hz=None,
-        frame=None,
-        steps=steps,
-        train=clips["train"],
-        validation=clips["validation"],
-        test=clips["test"],
-    )

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgesnn.data.dataset import Dataset, Frame, Recording, row_statistics
+from edgesnn.data.arrays import from_recordings
+from edgesnn.data.dataset import Dataset, Frame, Recording
 from edgesnn.errors import DataError
 from edgesnn.runtime.csv_table import LABEL, CsvTable, open_csv
 
@@ -70,19 +71,14 @@ def from_csv(path: Path, frame_length: int = 16, hop: int = 4, rate_hz: float | 
                 f"{path}: a {part} part of {frame.length} rows needs {5 * frame.length} rows of one label in a row, "
                 f"got at most {longest}; record longer"
             )
-    mean, std = row_statistics(parts["train"])
-    return Dataset(
+    return from_recordings(
+        parts["train"],
+        parts["validation"],
+        parts["test"],
+        stream.classes,
+        frame,
         name=path.stem,
-        classes=stream.classes,
-        input_shape=(frame.length * frame.channels,),
-        mean=mean,
-        std=std,
         rate_hz=rate_hz,
-        frame=frame,
-        steps=16,
-        train=tuple(parts["train"]),
-        validation=tuple(parts["validation"]),
-        test=tuple(parts["test"]),
         channels=stream.channels,
     )
 

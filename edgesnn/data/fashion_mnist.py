@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgesnn import cache
-from edgesnn.data.dataset import Dataset, Images, check_sha256, pixel_statistics
+from edgesnn.data.arrays import from_images
+from edgesnn.data.dataset import Dataset, Images, check_sha256
 from edgesnn.errors import DataError
 
 PACKAGE = "dataset-fashion-mnist"
@@ -38,20 +39,7 @@ def fashion() -> Dataset:
     images, labels = arrays["train"]
     order = np.random.default_rng(SPLIT_SEED).permutation(len(labels))
     train, validation = (_images(images[part], labels[part]) for part in (order[VALIDATION:], order[:VALIDATION]))
-    mean, std = pixel_statistics(train)
-    return Dataset(
-        name="fashion",
-        classes=CLASSES,
-        input_shape=(1, 28, 28),
-        mean=mean,
-        std=std,
-        rate_hz=None,
-        frame=None,
-        steps=4,
-        train=train,
-        validation=validation,
-        test=_images(*arrays["test"]),
-    )
+    return from_images(train, validation, _images(*arrays["test"]), CLASSES, name="fashion")
 
 
 def read_idx(path: Path) -> NDArray[np.uint8]:

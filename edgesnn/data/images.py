@@ -3,7 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from edgesnn.data.dataset import Dataset, Images, check_sha256, pixel_statistics
+from edgesnn.data.arrays import from_images
+from edgesnn.data.dataset import Dataset, Images, check_sha256
 from edgesnn.errors import DataError
 
 MNIST5K_SHA256 = "5163832758233fff941d7308451f5e291509bdc220e77c4c8e74da48cbf675e5"
@@ -40,19 +41,5 @@ def _split(
     images, targets = values[order].astype(np.float32), labels[order].astype(np.int64)
     train = len(labels) - validation - test
     cuts = (slice(0, train), slice(train, train + validation), slice(train + validation, None))
-    splits = [Images(images[cut], targets[cut]) for cut in cuts]
-    mean, std = pixel_statistics(splits[0])
-    return Dataset(
-        name=name,
-        classes=tuple(str(digit) for digit in range(10)),
-        input_shape=images.shape[1:],
-        mean=mean,
-        std=std,
-        rate_hz=None,
-        frame=None,
-        steps=4,
-        train=splits[0],
-        validation=splits[1],
-        test=splits[2],
-        shift=shift,
-    )
+    first, second, third = (Images(images[cut], targets[cut]) for cut in cuts)
+    return from_images(first, second, third, name=name, shift=shift)

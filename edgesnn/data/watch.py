@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from edgesnn.data.dataset import Dataset, Frame, Recording, check_sha256, row_statistics
+from edgesnn.data.arrays import from_recordings
+from edgesnn.data.dataset import Dataset, Frame, Recording, check_sha256
 from edgesnn.data.variation import Variation
 from edgesnn.errors import DataError
 
@@ -26,22 +27,16 @@ def watch(test: Sequence[int] = TEST_PEOPLE, validation: Sequence[int] = VALIDAT
     if unknown or set(test) & set(validation):
         raise DataError(f"data 'watch': expected disjoint people of 1-10, got test {test} and validation {validation}")
     recordings, classes = _recordings()
-    train = tuple(r for r in recordings if r.person not in {*test, *validation})
-    mean, std = row_statistics(train)
-    return Dataset(
-        name="watch",
+    return from_recordings(
+        train=(r for r in recordings if r.person not in {*test, *validation}),
+        validation=(r for r in recordings if r.person in validation),
+        test=(r for r in recordings if r.person in test),
         classes=classes,
-        input_shape=(FRAME.length * FRAME.channels,),
-        mean=mean,
-        std=std,
-        rate_hz=50.0,
         frame=FRAME,
-        steps=16,
-        train=train,
-        validation=tuple(r for r in recordings if r.person in validation),
-        test=tuple(r for r in recordings if r.person in test),
-        variation=VARIATION,
+        name="watch",
+        rate_hz=50.0,
         channels=CHANNELS,
+        variation=VARIATION,
     )
 
 

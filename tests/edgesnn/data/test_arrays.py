@@ -1,0 +1,123 @@
+"""Data sets of arrays and recordings that the caller holds, and of a file of arrays: what they become, and bad ones."""
+
+import numpy as np
+import pytest
+
+import edgesnn as es
+from edgesnn.data import Clips, Frame, Images, Recording, from_images, from_npz, from_recordings
+from edgesnn.errors import DataError
+
+
+def images(count, shape=(1, 4, 4), classes=3, kind=Images, seed=0):
+    random = np.random.default_rng(seed)
+    values = random.integers(0, 256, (count, *shape)).astype(np.uint8)
+    return kind(values, np.arange(count) % classes)
+
+
+def recordings(count, channels=2, label=0):
+    return [Recording(i, np.full((9, channels), float(i), np.float32), label) for i in range(count)]
+
+
+def arrays(**changes):
+    parts = {"train": images(9), "validation": images(3), "test": images(3)}
+    entries = {f"{name}_x": part.values for name, part in parts.items()}
+    return entries | {f"{name}_y": part.labels for name, part in parts.items()} | changes
+
+
+def test_images_are_normalized_by_the_training_split_alone():
+    train = images(9)
+    data = from_images(train, images(3, seed=1), images(3, seed=2), ["a", "b", "c"], name="mine", shift=1)
+    assert (data.name, data.classes, data.input_shape) == ("mine", ("a", "b", "c"), (1, 4, 4))
+    assert (data.steps, data.shift) == (4, 1)
+    np.testing.assert_allclose(data.mean, [train.values.mean()])
+    np.testing.assert_allclose(data.std, [train.values.std()])
+
+
+def test_without_classes_and_validation_labels_name_themselves():
+    data = from_images(images(9), None, images(3))
+    assert data.classes == ("0", "1", "2")
+    assert len(data.validation) == 0
+
+
+def test_features_are_normalized_one_by_one():
+    data = from_images(images(9, (5,)), None, images(3, (5,)))
+    np.testing.assert_allclose(data.mean, data.train.values.mean(0))
+    assert data.normalize(data.train.values).std(0) == pytest.approx(np.ones(5), rel=1e-5)
+
+
+def test_clips_have_as_many_steps_as_frames():
+    data = from_images(images(9, (6, 2, 4, 4), kind=Clips), None, images(3, (6, 2, 4, 4), kind=Clips))
+    assert (data.steps, data.input_shape, len(data.mean)) == (6, (2, 4, 4), 2)
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "said"),
+    [
+        (images(0), images(3), "expected images to train with"),
+        (images(9), images(3, (1, 4, 5)), "test: expected samples of the shape (1, 4, 4) of train, got (1, 4, 5)"),
+        (images(9), images(4, classes=4), "test: expected labels 0 to 2, got 0 to 3; name every class"),
+        (Images(np.full((2, 3), np.nan, np.float32), np.array([0, 1])), images(0, (3,)), "train: expected finite"),
+    ],
+)  # fmt: skip
+def test_bad_images_are_named(train, test, said):
+    with pytest.raises(DataError) as error:
+        from_images(train, None, test)
+    assert said in str(error.value)
+
+
+def test_recordings_make_a_stream():
+    data = from_recordings(recordings(3), recordings(1), recordings(1), ["a", "b"], Frame(4, 2, 2), rate_hz=50.0)
+    assert (data.input_shape, data.steps, data.rate_hz) == ((8,), 16, 50.0)
+    np.testing.assert_allclose(data.mean, [1.0, 1.0])
+
+
+@pytest.mark.parametrize(
+    ("train", "said"),
+    [
+        ([], "expected recordings to train with"),
+        (recordings(1, channels=3), "recording 0: expected rows [L, 2], got (9, 3); set the frame"),
+        (recordings(1, label=2), "recording 0: expected a label 0 to 1, got 2; name every class"),
+    ],
+)
+def test_bad_recordings_are_named(train, said):
+    with pytest.raises(DataError) as error:
+        from_recordings(train, [], [], ["a", "b"], Frame(4, 2, 2))
+    assert said in str(error.value)
+
+
+def test_a_file_of_arrays_is_loaded_by_its_path(tmp_path):
+    np.savez(tmp_path / "mine.npz", **arrays(classes=np.array(["x", "y", "z"])))
+    data = es.data.load(tmp_path / "mine.npz")
+    assert (data.name, data.classes) == ("mine", ("x", "y", "z"))
+    np.testing.assert_array_equal(data.train.values, images(9).values)
+
+
+@pytest.mark.parametrize(
+    ("entries", "said"),
+    [
+        ({"train_x": np.zeros((2, 3))}, "expected arrays ['train_x', 'train_y', "),
+        (arrays(train_y=np.zeros(9)), "train: expected x of 2 to 4 axes of numbers and y of one axis of integers"),
+        (arrays(test_x=np.zeros((3, 2), complex)), "test: expected x of 2 to 4 axes of numbers"),
+        (arrays(train_y=np.zeros(8, int)), "expected a label for each of 9 images, got 8"),
+        (arrays(train_x=np.array([{}] * 9, object)), "expected a .npz file of arrays"),
+    ],
+)
+def test_bad_files_of_arrays_are_named(tmp_path, entries, said):
+    np.savez(tmp_path / "mine.npz", **entries)
+    with pytest.raises(DataError) as error:
+        from_npz(tmp_path / "mine.npz")
+    assert said in str(error.value)
+
+
+def test_a_cut_file_is_named(tmp_path):
+    np.savez(tmp_path / "mine.npz", **arrays())
+    whole = (tmp_path / "mine.npz").read_bytes()
+    (tmp_path / "mine.npz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match=r"expected a \.npz file of arrays"):
+        from_npz(tmp_path / "mine.npz")
+
+
+def test_what_is_no_zip_is_named(tmp_path):
+    (tmp_path / "mine.npz").write_text("values")
+    with pytest.raises(DataError, match=r"expected a \.npz file of arrays"):
+        from_npz(tmp_path / "mine.npz")

@@ -1,0 +1,27 @@
+"""The programs of the documentation run as they stand, one after the other, up to an exported model."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from edgesnn import export
+from edgesnn.runtime.verify import verify
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+def program(page: str) -> str:
+    [block] = re.findall(r"^```python\n(.*?)^```$", (DOCS / page).read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    return block
+
+
+def test_data_and_network_of_the_documentation_go_the_whole_road(tmp_path: Path) -> None:
+    names: dict[str, object] = {}
+    exec(program("data.md") + program("networks.md"), names)
+    es, net, data = names["es"], names["net"], names["data"]
+    es.fit(net, data, es.rules.SLTT(), epochs=1, progress=False)
+    export.onnx(es.quantize(net, weights=1, spikes={"neuron2": 1, "rest": 4}, calibrate=data), tmp_path)
+    checks = verify(tmp_path, ["reference", "ort"], steps=4)
+    assert all(check.difference is None for check in checks)
+    assert sum(check.compared for check in checks) > 0
