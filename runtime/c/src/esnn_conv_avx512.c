@@ -167,15 +167,25 @@ static const esnn_tile_kernel kernel = {OUTPUTS, sum, unpack};
 
 void esnn_avx512_conv2d(const void *x, esnn_format format, const int8_t *w, int16_t *patch, int32_t *a,
                         const esnn_window *g) {
-    if (!esnn_tile_conv2d(x, format, w, 0, a, g, &kernel)) {
+    const esnn_tile_weights weights = {w, 8};
+    if (!esnn_tile_conv2d(x, format, &weights, a, g, &kernel)) {
         esnn_avx2_conv2d(x, format, w, patch, a, g);
     }
 }
 
 void esnn_avx512_binary_conv2d(const void *x, esnn_format format, const uint8_t *w, int16_t *patch, int32_t *a,
                                const esnn_window *g) {
-    if (!esnn_tile_conv2d(x, format, w, 1, a, g, &kernel)) {
+    const esnn_tile_weights weights = {w, 1};
+    if (!esnn_tile_conv2d(x, format, &weights, a, g, &kernel)) {
         esnn_portable_binary_conv2d(x, format, w, patch, a, g);
+    }
+}
+
+void esnn_avx512_packed_conv2d(const void *x, esnn_format format, const uint32_t *w, uint32_t bits, int16_t *patch,
+                               int32_t *a, const esnn_grouped_window *g) {
+    const esnn_tile_weights weights = {w, bits};
+    if (!esnn_tile_packed_conv2d(x, format, &weights, a, g, &kernel)) {
+        esnn_portable_packed_conv2d(x, format, w, bits, patch, a, g);
     }
 }
 

@@ -4,9 +4,11 @@
  * of a word, and a block holds a word for each input. Two fields that are 16 bits apart are multiplied at once: sums of
  * products have the room of 16 bits each for CHUNK inputs. What was added to the weights is taken off at the end.
  */
+#define ESNN_NAMED_PORTABLE
 #include "esnn_arith.h"
 #include "esnn_grouped.h"
 #include "esnn_patch.h"
+#include "esnn_x86.h"
 
 #if !ESNN_DSP
 

@@ -1,11 +1,12 @@
-/* Tiles of a convolution: which part is done at a time, and its inputs and weights in the order that suits vectors. */
+/* Tiles of a convolution: which part is done at a time, and its inputs in the order that suits vectors. */
 #include "esnn_tile_x86.h"
+#include "esnn_grouped.h"
 #include "esnn_memory.h"
 
 #if ESNN_X86
 #include <emmintrin.h>
 
-enum { INPUT_BYTES = 61440, WEIGHT_BYTES = 36864, LEAST_OUTPUTS = 16, SLACK = 64, CHANNEL_STEP = 8 };
+enum { INPUT_BYTES = 61440, SLACK = 64, CHANNEL_STEP = 8 };
 
 /* A tile: output pixels from (top, left) on, and the channels it adds up. */
 typedef struct {
@@ -17,17 +18,13 @@ static size_t span(uint32_t outputs, uint32_t stride, uint32_t kernel) {
     return (size_t)(outputs - 1) * stride + kernel;
 }
 
-static uint32_t words_of_row(const esnn_window *g, uint32_t channels) {
-    return (g->kernel_width * channels + 3) / 4;
-}
-
 static size_t input_bytes(const esnn_window *g, const tile *t) {
     return span(t->rows, g->stride_height, g->kernel_height) * span(t->columns, g->stride_width, g->kernel_width) *
            t->channels;
 }
 
 static int weights_fit(const esnn_window *g, uint32_t channels, uint32_t outputs) {
-    return (size_t)g->kernel_height * words_of_row(g, channels) * 4 * outputs <= WEIGHT_BYTES;
+    return (size_t)g->kernel_height * esnn_tile_words(g, channels) * 4 * outputs <= ESNN_TILE_WEIGHT_BYTES;
 }
 
 /* The next smaller multiple of `step` near half of n > step. */
@@ -133,107 +130,6 @@ static void copy_inputs(const uint8_t *x, uint8_t flip, const esnn_window *g, co
     memset(to, 0, SLACK); /* the last word of a kernel row may end there */
 }
 
-/* n bits to +1 or -1, up to seven more. */
-static void unpack_bits(const uint8_t *bits, uint32_t n, int8_t *to) {
-    for (uint32_t i = 0; i < n; i += 8, bits++) {
-        const uint64_t picked = *bits * UINT64_C(0x0101010101010101) & UINT64_C(0x8040201008040201);
-        const uint64_t set = (picked + UINT64_C(0x7f7f7f7f7f7f7f7f)) >> 7 & UINT64_C(0x0101010101010101);
-        const uint64_t signs = ~(set * 0xfe);
-        memcpy(to + i, &signs, 8);
-    }
-}
-
-/* The weights row [channels, area] of one output, to words `step` bytes apart: those of kernel column j and four
- * channels c are word j*channels/4 + c/4 of a kernel row. Reads 16 bytes beyond the row. */
-static void interleave_weights(const int8_t *row, const esnn_window *g, uint32_t channels, uint8_t *to, size_t step) {
-    const uint32_t area = g->kernel_height * g->kernel_width, words = words_of_row(g, channels);
-    for (uint32_t c = 0; c < channels; c += 4, row += 4 * area) {
-        uint32_t i = 0, j = 0;
-        for (uint32_t at = 0; at < area; at += 16) {
-            const __m128i w0 = _mm_loadu_si128((const void *)(row + at));
-            const __m128i w1 = _mm_loadu_si128((const void *)(row + area + at));
-            const __m128i w2 = _mm_loadu_si128((const void *)(row + 2 * area + at));
-            const __m128i w3 = _mm_loadu_si128((const void *)(row + 3 * area + at));
-            const __m128i low01 = _mm_unpacklo_epi8(w0, w1), low23 = _mm_unpacklo_epi8(w2, w3);
-            const __m128i high01 = _mm_unpackhi_epi8(w0, w1), high23 = _mm_unpackhi_epi8(w2, w3);
-            int32_t word[16];
-            _mm_storeu_si128((void *)word, _mm_unpacklo_epi16(low01, low23));
-            _mm_storeu_si128((void *)(word + 4), _mm_unpackhi_epi16(low01, low23));
-            _mm_storeu_si128((void *)(word + 8), _mm_unpacklo_epi16(high01, high23));
-            _mm_storeu_si128((void *)(word + 12), _mm_unpackhi_epi16(high01, high23));
-            for (uint32_t k = 0; k < 16 && at + k < area; k++) {
-                put(to + (i * words + (j * channels + c) / 4) * step, word[k]);
-                if (++j == g->kernel_width) {
-                    j = 0;
-                    i++;
-                }
-            }
-        }
-    }
-}
-
-/* The same for any number of channels, byte by byte; what is left of the last word of a kernel row stays. */
-static void scatter_weights(const int8_t *row, const esnn_window *g, uint32_t channels, uint8_t *to, size_t step) {
-    const uint32_t words = words_of_row(g, channels);
-    for (uint32_t c = 0; c < channels; c++) {
-        for (uint32_t i = 0; i < g->kernel_height; i++) {
-            for (uint32_t j = 0; j < g->kernel_width; j++) {
-                const uint32_t at = j * channels + c;
-                to[(i * words + at / 4) * step + at % 4] = (uint8_t)*row++;
-            }
-        }
-    }
-}
-
-/* The sum of those weights of a row, bytes or bits, that a tile takes. */
-static int32_t sum_part(const uint8_t *w, int binary, const esnn_window *g, const tile *t) {
-    const uint32_t area = g->kernel_height * g->kernel_width, n = t->channels * area, skip = t->first * area;
-    int32_t sum = 0;
-    w += binary ? skip / 8 : skip;
-    if (!binary) {
-        for (uint32_t i = 0; i < n; i++) {
-            sum += (int8_t)w[i];
-        }
-        return sum;
-    }
-    for (uint32_t i = 0; i < n; i += 64) {
-        const uint32_t left = n - i < 64 ? n - i : 64;
-        uint64_t word = 0;
-        memcpy(&word, w + i / 8, (left + 7) / 8);
-        sum += 2 * __builtin_popcountll(word << (64 - left)) - (int32_t)left;
-    }
-    return sum;
-}
-
-/* The weights of outputs from `output` on, W rows of bits or of int8_t; there are `kept` of them, and zeros for the
- * rest of a block. */
-static void copy_weights(const uint8_t *w, int binary, const esnn_window *g, const tile *t,
-                         const esnn_tile_kernel *kernel, uint32_t kept, int8_t *to) {
-    const uint32_t area = g->kernel_height * g->kernel_width, n = t->channels * area, skip = t->first * area;
-    const size_t fan_in = (size_t)g->channels * area, row_bytes = binary ? (fan_in + 7) / 8 : fan_in;
-    const size_t step = 4 * (size_t)kernel->outputs;
-    const int by_kernel = binary && kernel->unpack != NULL && t->channels % 4 == 0 && area <= ESNN_TILE_AREA;
-    w += binary ? skip / 8 : skip;
-    if (by_kernel) {
-        const esnn_tile_bits bits = {w, row_bytes, kept, t->channels, area, g->kernel_width};
-        kernel->unpack(&bits, to);
-    } else if (t->channels % 4 != 0 || kept < kernel->outputs) {
-        memset(to, 0, (size_t)g->kernel_height * words_of_row(g, t->channels) * step);
-    }
-    for (uint32_t o = 0; o < kept; o++, w += row_bytes) {
-        if (!by_kernel) {
-            int8_t row[WEIGHT_BYTES / LEAST_OUTPUTS + SLACK];
-            if (binary) {
-                unpack_bits(w, n, row);
-            } else {
-                memcpy(row, w, n);
-            }
-            (t->channels % 4 == 0 ? interleave_weights : scatter_weights)(row, g, t->channels, (uint8_t *)to + 4 * o,
-                                                                          step);
-        }
-    }
-}
-
 typedef struct {
     const esnn_window *g;
     const tile *t;
@@ -262,16 +158,23 @@ static void sum_pixels(const block *b, esnn_tile_job *job, uint32_t n, uint32_t 
     }
 }
 
+/* What all jobs of a block share. */
+static esnn_tile_job job_of(const block *b, uint32_t bits) {
+    const esnn_window *g = b->g;
+    const size_t columns = span(b->t->columns, g->stride_width, g->kernel_width);
+    const esnn_tile_job job = {.pixel_bytes = (size_t)g->stride_width * b->t->channels,
+                               .row_bytes = columns * b->t->channels,
+                               .rows = g->kernel_height,
+                               .words = esnn_tile_words(g, b->t->channels),
+                               .w = b->weights,
+                               .bits = bits};
+    return job;
+}
+
 /* All pixels of a tile for `outputs` outputs, whose first one's pixels start at a. */
-static void sum_block(const block *b, uint32_t outputs, int32_t *a) {
+static void sum_block(const block *b, esnn_tile_job job, uint32_t outputs, int32_t *a) {
     const esnn_window *g = b->g;
     const tile *t = b->t;
-    const size_t columns = span(t->columns, g->stride_width, g->kernel_width);
-    esnn_tile_job job = {.pixel_bytes = (size_t)g->stride_width * t->channels,
-                         .row_bytes = columns * t->channels,
-                         .rows = g->kernel_height,
-                         .words = words_of_row(g, t->channels),
-                         .w = b->weights};
     for (uint32_t row = 0; row < t->rows && t->top + row < g->out_height; row++) {
         for (uint32_t at = 0; at < t->columns && t->left + at < g->out_width; at += ESNN_TILE_PIXELS) {
             const uint32_t left = g->out_width - t->left - at, here = t->columns - at, n = left < here ? left : here;
@@ -283,14 +186,28 @@ static void sum_block(const block *b, uint32_t outputs, int32_t *a) {
     }
 }
 
-int esnn_tile_conv2d(const uint8_t *x, esnn_format format, const void *w, int binary, int32_t *a, const esnn_window *g,
+/* 128 times the sums of the weights of a block: what inputs of 128 give. */
+static void sum_weights(const block *b, esnn_tile_job job, int32_t *sums) {
+    uint8_t inputs[ESNN_TILE_WEIGHT_BYTES / ESNN_TILE_LEAST_OUTPUTS];
+    int32_t sum[ESNN_TILE_OUTPUTS * ESNN_TILE_PIXELS];
+    memset(inputs, 128, 4 * (size_t)job.words);
+    job.x = inputs;
+    job.pixel_bytes = job.row_bytes = 0;
+    job.sum = sum;
+    job.stride = ESNN_TILE_PIXELS;
+    b->kernel->sum(&job, 4);
+    for (uint32_t o = 0; o < b->kernel->outputs; o++) {
+        sums[o] = sum[o * ESNN_TILE_PIXELS];
+    }
+}
+
+int esnn_tile_conv2d(const uint8_t *x, esnn_format format, const esnn_tile_weights *w, int32_t *a, const esnn_window *g,
                      const esnn_tile_kernel *kernel) {
     _Alignas(64) uint8_t inputs[INPUT_BYTES + SLACK];
-    _Alignas(64) int8_t weights[WEIGHT_BYTES];
+    _Alignas(64) int8_t weights[ESNN_TILE_WEIGHT_BYTES];
     int32_t too_much[ESNN_TILE_OUTPUTS];
     const uint8_t flip = format == ESNN_U8 ? 0 : 0x80;
     const size_t pixels = (size_t)g->out_height * g->out_width;
-    const size_t fan_in = (size_t)g->channels * g->kernel_height * g->kernel_width;
     tile t;
     if (!plan(g, kernel->outputs, &t)) {
         return 0;
@@ -304,16 +221,35 @@ int esnn_tile_conv2d(const uint8_t *x, esnn_format format, const void *w, int bi
                 copy_inputs(x, flip, g, &t, inputs);
                 for (uint32_t o = 0; o < g->out_channels; o += kernel->outputs) {
                     const uint32_t rest = g->out_channels - o, n = rest < kernel->outputs ? rest : kernel->outputs;
-                    const size_t bytes = binary ? (fan_in + 7) / 8 : fan_in;
-                    const uint8_t *rows = (const uint8_t *)w + o * bytes;
-                    copy_weights(rows, binary, g, &t, kernel, n, weights);
-                    for (uint32_t i = 0; i < n && format == ESNN_S8; i++) {
-                        too_much[i] = 128 * sum_part(rows + i * bytes, binary, g, &t);
+                    const esnn_tile_part part = {t.first, t.channels, o, n};
+                    const esnn_tile_job job = job_of(&b, w->bits);
+                    esnn_tile_unpack(w, g, &part, kernel, weights);
+                    if (format == ESNN_S8) {
+                        sum_weights(&b, job, too_much);
                     }
-                    sum_block(&b, n, a + o * pixels);
+                    sum_block(&b, job, n, a + o * pixels);
                 }
             }
         }
+    }
+    return 1;
+}
+
+int esnn_tile_packed_conv2d(const uint8_t *x, esnn_format format, const esnn_tile_weights *w, int32_t *a,
+                            const esnn_grouped_window *g, const esnn_tile_kernel *kernel) {
+    const esnn_window one = esnn_one_group(g);
+    const uint32_t fan_in = one.channels * one.kernel_height * one.kernel_width, fields = 32 / w->bits;
+    esnn_tile_weights of_group = *w;
+    if (g->dilation_height != 1 || g->dilation_width != 1) {
+        return 0;
+    }
+    for (uint32_t n = 0; n < g->groups; n++) {
+        if (!esnn_tile_conv2d(x, format, &of_group, a, &one, kernel)) {
+            return 0; /* as for the first group */
+        }
+        x += one.channels * one.height * one.width;
+        of_group.w = (const uint32_t *)of_group.w + (size_t)((one.out_channels + fields - 1) / fields) * fan_in;
+        a += one.out_channels * one.out_height * one.out_width;
     }
     return 1;
 }

@@ -23,6 +23,7 @@ typedef struct {
     size_t row_bytes;   /* from kernel row to kernel row */
     uint32_t rows, words;
     const int8_t *w; /* [rows, words, outputs, 4] */
+    uint32_t bits;   /* of a weight, as stored; one of 1 bit is +1 or -1 */
     int32_t *sum;    /* [outputs, stride] */
     size_t stride;
 } esnn_tile_job;
@@ -38,7 +39,7 @@ typedef struct {
 /* How it is done: for how many outputs at a time. `unpack` fills w of a job for kernels of an area of at most
  * ESNN_TILE_AREA; it may be absent. */
 typedef struct {
-    uint32_t outputs;
+    uint32_t outputs; /* a multiple of 16, ESNN_TILE_OUTPUTS at most */
     void (*sum)(const esnn_tile_job *job, uint32_t pixels);
     void (*unpack)(const esnn_tile_bits *from, int8_t *w);
 } esnn_tile_kernel;
@@ -49,10 +50,36 @@ enum { ESNN_TILE_AREA = 14 };
 /* The most outputs of a kernel. */
 enum { ESNN_TILE_OUTPUTS = 32 };
 
-/* a = W . windows, W (O,C*kh*kw) int8_t, or bits if `binary`. Takes about 110 KB of stack. 0 if not even a part of a
- * window fits, and nothing is done then; 1 otherwise. */
-int esnn_tile_conv2d(const uint8_t *x, esnn_format format, const void *w, int binary, int32_t *a, const esnn_window *g,
+/* Weights (O,C*kh*kw) as they are stored: rows of 1 bit or of 8, or words of 2 or 4 bits as in esnn_packed.c. */
+typedef struct {
+    const void *w;
+    uint32_t bits;
+} esnn_tile_weights;
+
+/* The weights of the channels from `first` on for the outputs from `output` on, of which there are `kept`: w of a job,
+ * of ESNN_TILE_WEIGHT_BYTES at most. Sums of outputs that are not kept mean nothing. */
+typedef struct {
+    uint32_t first, channels, output, kept;
+} esnn_tile_part;
+
+enum { ESNN_TILE_WEIGHT_BYTES = 36864, ESNN_TILE_LEAST_OUTPUTS = 16 };
+
+void esnn_tile_unpack(const esnn_tile_weights *from, const esnn_window *g, const esnn_tile_part *part,
+                      const esnn_tile_kernel *kernel, int8_t *to);
+
+/* Words of four inputs that a pixel sees of a kernel row. */
+static inline uint32_t esnn_tile_words(const esnn_window *g, uint32_t channels) {
+    return (g->kernel_width * channels + 3) / 4;
+}
+
+/* a = W . windows. Takes about 110 KB of stack. 0 if not even a part of a window fits, and nothing is done then; 1
+ * otherwise. */
+int esnn_tile_conv2d(const uint8_t *x, esnn_format format, const esnn_tile_weights *w, int32_t *a, const esnn_window *g,
                      const esnn_tile_kernel *kernel);
+
+/* The same in groups, whose weights begin anew; W of 2 or 4 bits. 0 also for windows with gaps. */
+int esnn_tile_packed_conv2d(const uint8_t *x, esnn_format format, const esnn_tile_weights *w, int32_t *a,
+                            const esnn_grouped_window *g, const esnn_tile_kernel *kernel);
 
 #endif
 #endif

@@ -46,6 +46,16 @@ void esnn_binary_conv2d(const void *x, esnn_format format, const uint8_t *w, int
     CHOOSE(binary_conv2d, x, format, w, patch, a, g)
 }
 
+void esnn_packed_linear(const void *x, esnn_format format, const uint32_t *w, uint32_t bits, int16_t *patch, int32_t *a,
+                        uint32_t inputs, uint32_t outputs) {
+    CHOOSE(packed_linear, x, format, w, bits, patch, a, inputs, outputs)
+}
+
+void esnn_packed_conv2d(const void *x, esnn_format format, const uint32_t *w, uint32_t bits, int16_t *patch, int32_t *a,
+                        const esnn_grouped_window *g) {
+    CHOOSE(packed_conv2d, x, format, w, bits, patch, a, g)
+}
+
 void esnn_rescale(const int32_t *a, const int32_t *multiplier, const int32_t *bias, int32_t *current, uint32_t outputs,
                   uint32_t pixels, uint32_t shift, uint32_t lift) {
     CHOOSE(rescale, a, multiplier, bias, current, outputs, pixels, shift, lift)

@@ -10,7 +10,21 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from kernel_inputs import Window, bit_counts, extreme, input_types, leaks, membranes, p, seeds, shifts, signs
+from kernel_inputs import (
+    GroupedWindow,
+    Window,
+    bit_counts,
+    extreme,
+    input_types,
+    leaks,
+    membranes,
+    p,
+    seeds,
+    shifts,
+    signs,
+)
+
+from edgesnn.export.c_kernels import packed_rows
 
 NEEDS = {
     "portable": set(),
@@ -34,15 +48,26 @@ def kernel(kernels):
 
 
 variants = pytest.mark.parametrize("variant", list(NEEDS))
+#: The kernels of a synapse, by the bits of its weights.
+NAMES = {1: "binary_{}", 2: "packed_{}", 4: "packed_{}", 8: "{}"}
+widths = st.sampled_from(list(NAMES))
 
 
-def weights(rng, shape, binary):
-    """Signs or int8, as they are and as they are stored; sometimes all are alike."""
+def weights(rng, shape, bits):
+    """Numbers of so many bits, as they are and as they are stored; sometimes all are alike."""
+    ends = (-1, 1) if bits == 1 else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
     if rng.random() < 0.2:
-        w = np.full(shape, rng.choice([-1, 1]) if binary else rng.choice([-128, 127]), np.int8)
+        w = np.full(shape, rng.choice(ends), np.int8)
     else:
-        w = signs(rng, shape) if binary else extreme(rng, np.int8, shape)
-    return w, golden.pack_signs(w) if binary else w
+        w = signs(rng, shape) if bits == 1 else extreme(rng, np.int8, shape, ends)
+    if bits in (2, 4):
+        return w, packed_rows(w.reshape(len(w), -1), bits)
+    return w, golden.pack_signs(w) if bits == 1 else w
+
+
+def told(bits):
+    """What a kernel is told of the bits of its weights."""
+    return [bits] if bits in (2, 4) else []
 
 
 def inputs_of(rng, dtype, shape):
@@ -56,14 +81,14 @@ def inputs_of(rng, dtype, shape):
 
 @variants
 @settings(max_examples=40)
-@given(seeds, st.one_of(st.integers(1, 300), st.integers(1900, 4300)), st.integers(1, 40), input_types, st.booleans())
-def test_linear(kernel, variant, seed, inputs, outputs, dtype, binary):
-    call = kernel(variant, "binary_linear" if binary else "linear")
+@given(seeds, st.one_of(st.integers(1, 300), st.integers(1900, 4300)), st.integers(1, 40), input_types, widths)
+def test_linear(kernel, variant, seed, inputs, outputs, dtype, bits):
+    call = kernel(variant, NAMES[bits].format("linear"))
     rng = np.random.default_rng(seed)
     x = inputs_of(rng, dtype, inputs)
-    w, stored = weights(rng, (outputs, inputs), binary)
+    w, stored = weights(rng, (outputs, inputs), bits)
     a, scratch = np.empty(outputs, np.int32), np.full(max(1024, inputs + 15), 12345, np.int16)
-    call(p(x), dtype is np.int8, p(stored), p(scratch), p(a), inputs, outputs)
+    call(p(x), dtype is np.int8, p(stored), *told(bits), p(scratch), p(a), inputs, outputs)
     np.testing.assert_array_equal(a, golden.linear(x, w))
 
 
@@ -82,6 +107,20 @@ def test_sums_of_the_largest_inputs(kernel, variant, value, dtype, sign):
     assert a.tolist() == [n * value * sign] * 5
 
 
+@variants
+@pytest.mark.parametrize("bits", [2, 4])
+@pytest.mark.parametrize(("value", "dtype"), [(255, np.uint8), (127, np.int8), (-128, np.int8)])
+def test_packed_sums_of_the_largest_inputs(kernel, variant, value, dtype, bits):
+    n, x, ends = 9000, np.full(9000, value, dtype), [-(2 ** (bits - 1)), 2 ** (bits - 1) - 1]
+    rows = packed_rows(np.repeat(ends, n).reshape(2, n), bits)
+    a, scratch = np.empty(2, np.int32), np.full(65536, 12345, np.int16)
+    kernel(variant, "packed_linear")(p(x), dtype is np.int8, p(rows), bits, p(scratch), p(a), n, 2)
+    assert a.tolist() == [n * value * end for end in ends]
+    g = GroupedWindow(Window(3000, 1, 3, 2, 1, 1, 1, 3, 1, 1, 0, 0), 1, 1, 1)
+    kernel(variant, "packed_conv2d")(p(x), dtype is np.int8, p(rows), bits, p(scratch), p(a), ctypes.byref(g))
+    assert a.tolist() == [n * value * end for end in ends]
+
+
 @st.composite
 def windows(draw):
     """Widths around those of vectors, strides, and channels beyond those of a tile."""
@@ -96,25 +135,26 @@ def windows(draw):
                   *kernel, *stride, pads[0], pads[1]), pads  # fmt: skip
 
 
-def check_conv(call, seed, g, pads, dtype, binary):
+def check_conv(call, seed, g, pads, dtype, bits):
     rng = np.random.default_rng(seed)
     kernel, stride = (g.kernel_height, g.kernel_width), (g.stride_height, g.stride_width)
     x = inputs_of(rng, dtype, (g.channels, g.height, g.width))
-    w, stored = weights(rng, (g.out_channels, g.channels, *kernel), binary)
+    w, stored = weights(rng, (g.out_channels, g.channels, *kernel), bits)
     width = (-(-g.out_width // 4) * 4 - 1) * stride[1] + kernel[1]
     tables = 4 * (1024 + kernel[0] * kernel[1] * g.out_channels)  # bytes, as the rest below
     band = 256 * -(-w[0].size // 32) + (g.channels * kernel[0] + 1) * width
     scratch = np.full(-(-max(band, tables) // 2), 12345, np.int16)
+    window = GroupedWindow(g, 1, 1, 1) if bits in (2, 4) else g
     a = np.empty((g.out_channels, g.out_height, g.out_width), np.int32)
-    call(p(x), dtype is np.int8, p(stored), p(scratch), p(a), ctypes.byref(g))
+    call(p(x), dtype is np.int8, p(stored), *told(bits), p(scratch), p(a), ctypes.byref(window))
     np.testing.assert_array_equal(a, golden.conv2d(x, w, stride, pads))
 
 
 @variants
 @settings(max_examples=40)
-@given(seeds, windows(), input_types, st.booleans())
-def test_conv2d(kernel, variant, seed, geometry, dtype, binary):
-    check_conv(kernel(variant, "binary_conv2d" if binary else "conv2d"), seed, *geometry, dtype, binary)
+@given(seeds, windows(), input_types, widths)
+def test_conv2d(kernel, variant, seed, geometry, dtype, bits):
+    check_conv(kernel(variant, NAMES[bits].format("conv2d")), seed, *geometry, dtype, bits)
 
 
 TILES = {
@@ -126,13 +166,13 @@ TILES = {
 
 
 @variants
-@pytest.mark.parametrize("binary", [True, False])
+@pytest.mark.parametrize("bits", list(NAMES))
 @pytest.mark.parametrize("dtype", [np.uint8, np.int8])
 @pytest.mark.parametrize("name", TILES)
-def test_conv2d_of_many_tiles(kernel, variant, name, dtype, binary):
+def test_conv2d_of_many_tiles(kernel, variant, name, dtype, bits):
     g = TILES[name]
     pads = (g.padding_top, g.padding_left) * 2
-    check_conv(kernel(variant, "binary_conv2d" if binary else "conv2d"), 5, g, pads, dtype, binary)
+    check_conv(kernel(variant, NAMES[bits].format("conv2d")), 5, g, pads, dtype, bits)
 
 
 @variants
