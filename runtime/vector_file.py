@@ -22,6 +22,7 @@ FILE = "vectors.json"
 VERSION = 1
 #: Tensors of more values are written as base64.
 READABLE = 8192
+_STREAM = ("x", "labels", "y")
 _COMMENT = (
     "From the factory state, step i reads x[i] and gives y[i]; then labels[i] is learned unless it is -1. "
     "tensors holds every persistent tensor after the last step."
@@ -45,7 +46,7 @@ def write(model: Model, vectors: Vectors) -> None:
     head = {"_comment": _COMMENT, "format": "edgesnn-vectors", "version": VERSION, "model": model.name,
             "source_hash": model.source_hash}  # fmt: skip
     fields = [f" {json.dumps(key)}: {json.dumps(value)}" for key, value in head.items()]
-    fields += [f' "{name}": {_encoded(getattr(vectors, name))}' for name in ("x", "labels", "y")]
+    fields += [f' "{name}": {_encoded(getattr(vectors, name))}' for name in _STREAM]
     tensors = [f"  {json.dumps(name)}: {_encoded(value)}" for name, value in vectors.tensors.items()]
     fields.append(' "tensors": {\n' + ",\n".join(tensors) + "\n }")
     (model.path / FILE).write_text("{\n" + ",\n".join(fields) + "\n}\n", encoding="utf-8")
@@ -66,16 +67,18 @@ def read(model: Model) -> Vectors:
             f"{path}: source_hash: expected vectors of model {model.source_hash[:16]}, "
             f"got {str(content.get('source_hash'))[:16]}; export again"
         )
-    steps = _steps(path, content.get("labels"))
-    stored = content.get("tensors")
+    if missing := [name for name in (*_STREAM, "tensors") if name not in content]:
+        raise ModelError(f"{path}: expected {[*_STREAM, 'tensors']}, got none called {missing}; export again")
+    steps = _steps(path, content["labels"])
+    stored = content["tensors"]
     known = [tensor.name for tensor in model.tensors]
     if not isinstance(stored, dict) or sorted(stored) != sorted(known):
         got = sorted(stored) if isinstance(stored, dict) else type(stored).__name__
         raise ModelError(f"{path}: tensors: expected {sorted(known)}, got {got}; export again")
     return Vectors(
-        _decoded(path, "x", content.get("x"), model.input.dtype, (steps, *model.input.shape)),
-        _decoded(path, "labels", content.get("labels"), "int32", (steps,)),
-        _decoded(path, "y", content.get("y"), "int32", (steps, len(model.classes))),
+        _decoded(path, "x", content["x"], model.input.dtype, (steps, *model.input.shape)),
+        _decoded(path, "labels", content["labels"], "int32", (steps,)),
+        _decoded(path, "y", content["y"], "int32", (steps, len(model.classes))),
         {
             tensor.name: _decoded(path, f"tensors.{tensor.name}", stored[tensor.name], tensor.dtype, tensor.shape)
             for tensor in model.tensors
