@@ -270,7 +270,7 @@ class _LearnGraph:
         limit = LIMIT // max(-low, high, 1)
         fits, whole = (math.floor(math.log2(most / max(peak, 1.0))) for most in (LIMIT - 1, limit))
         bits = min(_STEP_BITS, fits, max(_ENOUGH_BITS, whole))
-        if bits < 1 or peak * 2.0**bits < 1:
+        if bits < 1 or 0 < peak * 2.0**bits < 1:
             raise ExportError(
                 f"{name}: expected a learning rate whose steps fit 30 bits and reach one unit, got {self.rate:g}; "
                 f"choose a {'smaller' if bits < 1 else 'larger'} rate"

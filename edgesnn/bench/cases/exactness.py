@@ -9,9 +9,12 @@ from random import Random
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from edgesnn.bench.registry import Measured, benchmark
 
 if TYPE_CHECKING:
+    from edgesnn.runtime.model import Model
     from edgesnn.runtime.verify import Check
 
 #: Compared for every network, and one network of how many for the backends that take seconds to compile.
@@ -33,17 +36,20 @@ def exactness(networks: int = 1000, seed: int = 0) -> Measured:
 
 def measure(networks: int, seed: int, sampled: Mapping[str, int]) -> Measured:
     """`differences` are comparisons of one backend and graph of one network that found one, and networks that a backend
-    refused; `steps` were compared.
+    refused; `steps` were compared. Of `hidden_learn` networks weights of hidden layers learn, and of `hidden_moved` of
+    them some did.
 
     Rows: one a backend and graph, with its first difference. `Random(f"{seed}-{number}")` draws a network again.
     """
     compared: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     first: dict[tuple[str, str], str] = {}
     functions: set[str] = set()
+    hidden: Counter[bool | None] = Counter()
     for number in range(networks):
         backends = [*_EVERY, *(name for name, every in sampled.items() if number % every == 0)]
-        used, checks = compare(f"{seed}-{number}", backends)
+        used, moved, checks = compare(f"{seed}-{number}", backends)
         functions |= used
+        hidden[moved] += 1
         for check in checks:
             key = check.backend, check.graph
             compared[key].update(networks=1, steps=check.compared, differences=int(check.difference is not None))
@@ -56,25 +62,41 @@ def measure(networks: int, seed: int, sampled: Mapping[str, int]) -> Measured:
     return Measured({
         "networks": networks, "differences": sum(counts["differences"] for counts in compared.values()),
         "steps": sum(counts["steps"] for counts in compared.values()), "functions": len(functions),
+        "hidden_learn": hidden[True] + hidden[False], "hidden_moved": hidden[True],
         **{f"networks_{name}": compared[name, "step"]["networks"] for name in sampled},
     }, rows)  # fmt: skip
 
 
-def compare(drawn: str, backends: Iterable[str]) -> tuple[set[str], list[Check]]:
-    """The network that this text draws, on these backends: the operators it uses, and what was compared."""
+def compare(drawn: str, backends: Iterable[str]) -> tuple[set[str], bool | None, list[Check]]:
+    """The network that this text draws, on these backends: the operators it uses, `hidden_weights_moved`, and what was
+    compared.
+    """
     from edgesnn import export
     from edgesnn.bench.random_network import RandomNetwork
     from edgesnn.export.vectors import write_vectors
     from edgesnn.runtime.verify import Check, verify
 
     names = list(backends)
-    network = RandomNetwork(Random(drawn))
+    network, moved = RandomNetwork(Random(drawn)), None
     with TemporaryDirectory(prefix="edgesnn-") as folder:
         try:
-            write_vectors(network.write(Path(folder)))
+            model = network.write(Path(folder))
+            write_vectors(model)
+            moved = hidden_weights_moved(model)
             export.c(folder)
             if "tvm" in names:
                 export.tvm(folder)
-            return network.functions, verify(folder, names, _BOARD if "board" in names else None, steps=_STEPS)
+            checks = verify(folder, names, _BOARD if "board" in names else None, steps=_STEPS)
+            return network.functions, moved, checks
         except Exception as error:  # a backend that cannot take a network is a finding, and not the end of the run
-            return network.functions, [Check("one of all", "all", 0, f"{type(error).__name__}: {error}")]
+            return network.functions, moved, [Check("one of all", "all", 0, f"{type(error).__name__}: {error}")]
+
+
+def hidden_weights_moved(model: Model) -> bool | None:
+    """Whether weights of hidden layers are others after the test vectors; None of a model that learns none."""
+    from edgesnn.runtime import vector_file
+
+    after = vector_file.read(model).tensors
+    learned = {tensor.name for tensor in model.tensors if tensor.kind == "param"}
+    weights = {name for name in learned if name.endswith((".weight", ".latent"))} - {"readout.weight"}
+    return any(not np.array_equal(after[name], model.factory[name]) for name in weights) if weights else None

@@ -33,12 +33,15 @@ _MOST_BIAS = 2**22
 
 @dataclass(frozen=True)
 class Signal:
-    """A value that passes between layers: one sample's shape, and the range of its integers."""
+    """A value that passes between layers: one sample's shape, the range of its integers, and how many values each of
+    them is the sum of.
+    """
 
     name: str
     shape: Shape
     low: int
     high: int
+    terms: int = 1
 
     @property
     def is_image(self) -> bool:
@@ -47,6 +50,11 @@ class Signal:
     @property
     def largest(self) -> int:
         return max(-self.low, self.high, 1)
+
+    @property
+    def usual(self) -> float:
+        """A magnitude that these integers have, as sums of values around a quarter of their range."""
+        return self.largest / math.sqrt(self.terms) / 4
 
 
 class Drawer:
@@ -61,6 +69,8 @@ class Drawer:
         self.by_step = self.steps > 1 and random.random() < 0.5
         #: What the layer that is drawn takes part in, and what learns up to it.
         self.part = Part()
+        #: log2 of what its currents usually are, where layers learn: so that neurons answer; none where any will do.
+        self.level: int | None = None
         self.synapses: list[Weights] = []
         self.hidden: list[HiddenLayer] = []
 
@@ -102,14 +112,14 @@ class Drawer:
     ) -> Signal:
         """A current of about `factor` times the accumulator; with `to`, requantized to those bits and that type."""
         b = self.builder
-        shift = self.random.randint(8, 30)
+        shift = self.random.randint(8 if self.level is None else min(max(8, 2 - math.floor(math.log2(factor))), 30), 30)
         largest = min(MULTIPLIER_LIMIT - 1, min(EXACT // 2, CURRENT << shift) // a.largest)
         shape = column(a.shape)
         full = (self.steps, *shape) if self.stepped and bias is None else shape
         drawn = self.values.uniform(0.5, 1.5, full) * self.values.choice([-1, 1], full) * factor * 2.0**shift
         m = np.rint(np.clip(drawn, -largest, largest))
         if bias is None:
-            most = self.random.choice((0, 500, _MOST_BIAS))
+            most = self.random.choice((0, 500, _MOST_BIAS if self.level is None else 2**self.level))
             operands = [self.constant(f"{name}.M", m), self.numbers(f"{name}.b", shape, -most, most)]
         else:
             operands = [b.constant(f"{name}.M", m.astype(np.int32)), bias]
@@ -120,7 +130,9 @@ class Drawer:
         return Signal(f"{name}.q", a.shape, -128, 255)
 
     def spread(self, a: Signal) -> float:
-        """A factor that makes typical currents of any size, between nothing and saturation."""
+        """A factor that makes currents of the layer's level, or of any size, between nothing and saturation."""
+        if self.level is not None:
+            return float(2.0**self.level / a.usual)
         return float(2.0 ** self.random.uniform(6, 24) / math.sqrt(a.largest) / 60)
 
 

@@ -26,10 +26,14 @@ def fire(d: Drawer, name: str, current: Signal) -> Signal:
     shape: Shape = column(current.shape) if by_channel else (() if d.stepped else (1,))
     grade: dict[str, Any] = {"k": draw.randint(1, 15), "bits": draw.choice((1, 2, 4, 8))}
     highest = 2 ** draw.randint(1, 22)
+    if d.level is not None:
+        grade["k"] = min(max(d.level - grade["bits"] + draw.randint(-1, 1), 1), 15)
+        highest = 2 ** draw.randint(1, d.level)
     if d.part.reached:
         theta = b.param(f"{name}.theta", d.integers(0, highest, (1,)).astype(np.int32))
-        width = draw.randint(1, 2**13) if function == "LIF" else None
-        d.hidden.append(HiddenLayer(name, 2.0 ** -(12 if width else grade["k"]), width, tuple(d.synapses)))
+        level = d.level or 0
+        width = round(2 ** draw.uniform(level - 4, level + 1)) if function == "LIF" else None
+        d.hidden.append(HiddenLayer(name, 2.0**-level, width, tuple(d.synapses)))
         d.synapses.clear()
     else:
         theta = d.numbers(f"{name}.theta", shape, 0, highest)
@@ -37,7 +41,8 @@ def fire(d: Drawer, name: str, current: Signal) -> Signal:
     if function == "ParallelEMPF":
         b.call(function, f"{name}.fire", [current.name, theta], [out.name], **grade)
         return out
-    most = 2**18 if by_channel and current.shape[0] > 1 and function == "EMPF" else Q15
+    wide = by_channel and current.shape[0] > 1 and function == "EMPF" and d.level is None
+    most = 2**18 if wide else Q15
     lam = d.numbers(f"{name}.lam", shape, -most if most > Q15 else 0, most, _LEAKS)
     operands = [b.state(f"{name}.v", current.shape), current.name, lam, theta]
     if function == "LIFDrop":
@@ -140,5 +145,6 @@ def requantize(d: Drawer, name: str, current: Signal) -> Signal:
 
     signed, bits = d.chance(0.5), d.random.choice((1, 2, 4, 8))
     to = {"bits": bits, "to": onnx.TensorProto.INT8 if signed else onnx.TensorProto.UINT8}
-    found = d.rescale(name, current, 2.0 ** (bits - 1) / CURRENT * 2.0 ** d.random.uniform(0, 20), to=to)
+    usual = CURRENT * 2.0 ** -d.random.uniform(0, 20) if d.level is None else 2.0**d.level
+    found = d.rescale(name, current, 2.0 ** (bits - 1) / usual, to=to)
     return Signal(found.name, found.shape, -(2 ** (bits - 1)) if signed else 0, 2 ** (bits - signed) - 1)

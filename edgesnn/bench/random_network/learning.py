@@ -19,9 +19,9 @@ from edgesnn.export.lower import HiddenLayer, ReadoutLayer
 from edgesnn.export.scopes import Scope
 from edgesnn.export.trace import TraceScale
 
-#: Learning rates of hidden layers that are tried, largest first, so that weights move: drawn values have units that no
-#: training has seen.
-_RATES = [10.0**exponent for exponent in range(12, -16, -1)]
+#: Learning rates of hidden layers: weights move by a unit now and then, or by many at each step. The first fits every
+#: network that is drawn, with room to spare.
+_RATES = (0.01, 0.1, 1.0, 10.0)
 
 
 @dataclass(frozen=True)
@@ -63,20 +63,20 @@ class DeepLearning:
     """The learning of one network; made when its step is complete.
 
     Raises:
-        ExportError: an error cannot go back through what was drawn, or no learning rate fits.
+        ExportError: an error cannot go back through what was drawn.
     """
 
     def __init__(
         self, step: GraphBuilder, hidden: Sequence[HiddenLayer], depth: Depth, readout: ReadoutLayer, scale: TraceScale,
-        seed: int,
+        random: Random,
     ) -> None:  # fmt: skip
         self._step, self._readout, self._scale = step, readout, scale
         weights = len(hidden) if depth.weights else 0
         self._path: ErrorPath = error_path(step, hidden, Scope(weights, len(hidden), readout=True))
         add_states(step, self._path)
         rate = usable_rate(readout, scale, None, LARGEST_SHIFT)
-        self.spec = layers_spec(depth.name, readout, scale, rate, seed)
-        self._rate = self._first_that_fits()
+        self.spec = layers_spec(depth.name, readout, scale, rate, random.getrandbits(31))
+        self._rate = self._fitting(random.choice(_RATES))
 
     def graph(self, metadata: dict[str, str]) -> onnx.ModelProto:
         """`learn.onnx`."""
@@ -85,15 +85,13 @@ class DeepLearning:
     def _graph(self, rate: float, metadata: dict[str, str]) -> onnx.ModelProto:
         return layers_graph(self._step, self._readout, self._path, self._scale, rate, self.spec, metadata)
 
-    def _first_that_fits(self) -> float:
-        for rate in _RATES:
-            try:
-                self._graph(rate, {})
-            except ExportError as error:
-                refused = error
-            else:
-                return rate
-        raise refused
+    def _fitting(self, rate: float) -> float:
+        """This learning rate, or the first of all where layers have steps that it is too large for."""
+        try:
+            self._graph(rate, {})
+        except ExportError:
+            return _RATES[0]
+        return rate
 
 
 def logit_unit(inputs: int, limit: int) -> float:

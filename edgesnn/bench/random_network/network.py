@@ -45,7 +45,7 @@ class RandomNetwork(Drawer):
         self.functions: set[str] = set()
 
     def write(self, folder: Path) -> Model:
-        """`step.onnx`, `window.onnx` (of some with any number of steps, or one frame for all) and, of most, `learn.onnx`.
+        """`step.onnx`, `window.onnx` (some of any number of steps, or of one frame for all) and, of most, `learn.onnx`.
 
         Raises:
             ExportError: what was drawn could overflow.
@@ -75,8 +75,9 @@ class RandomNetwork(Drawer):
         signal = self.input
         for i in range(self.layers):
             self.part = part(self.depth, i, self.layers)
+            self.level = self.random.randint(8, 16) if self.depth else None
             signal = self._layer(f"layer{i}", signal, last=i == self.layers - 1)
-        self.part = Part()
+        self.part, self.level = Part(), None
         self._readout(layers.flat(self, "flatten", signal))
         return b.build("step", self._metadata(), "a random network")
 
@@ -162,7 +163,7 @@ class RandomNetwork(Drawer):
             add_trace(b, readout, scale)
             b.persistent("learn.count", "learner", "int32", (1,))
             if self.depth:
-                self.deep = DeepLearning(b, self.hidden, self.depth, readout, scale, self.random.getrandbits(31))
+                self.deep = DeepLearning(b, self.hidden, self.depth, readout, scale, self.random)
 
     def _learn(self, metadata: dict[str, str]) -> onnx.ModelProto:
         b, classes = GraphBuilder(), self.classes

@@ -100,20 +100,23 @@ def _weights(d: Drawer, shape: Shape) -> tuple[Array, int]:
 def _call(
     d: Drawer, name: str, function: str, x: Signal, weights: Array, stored: Array, shape: Shape, attributes: Any
 ) -> Signal:
+    terms = math.prod(weights.shape[1:])
     if d.part.weights:
         _learn(d, f"{name}.weight", weights, stored)
         weights = np.full_like(weights, 1 if "Binary" in function else TRAINED_WEIGHT)
     else:
         d.builder.constant(f"{name}.weight", stored)
     d.builder.call(function, f"{name}.synapse", [x.name, f"{name}.weight"], [f"{name}.a"], **attributes)
-    rows = weights.reshape(len(weights), math.prod(weights.shape[1:]))
+    rows = weights.reshape(len(weights), terms)
     bound = accumulator_bound(rows, min(x.low, 0), x.high)
-    return Signal(f"{name}.a", shape, -bound, bound)
+    return Signal(f"{name}.a", shape, -bound, bound, terms)
 
 
 def _learn(d: Drawer, name: str, weights: Array, stored: Array) -> None:
-    """Weights as a parameter, with latents where they have one bit."""
+    """Weights as a parameter, with latents where they have one bit; of a value for which currents are usually 1."""
     latent = (
         weights * d.integers(1, TRAINED_WEIGHT, weights.shape).astype(np.int8) if stored.dtype == np.uint8 else None
     )
-    d.synapses.append(Weights(d.builder.param(name, stored), d.values.uniform(0.01, 1, len(weights)), latent))
+    usual = math.sqrt(math.prod(weights.shape[1:])) * (1 if latent is not None else TRAINED_WEIGHT) / 4
+    scale = d.values.uniform(0.5, 1.5, len(weights)) / usual
+    d.synapses.append(Weights(d.builder.param(name, stored), scale, latent))

@@ -50,6 +50,7 @@ def test_figures():
     assert {backend for backend, _ in rows} == {"reference", "ort", "native"}
     assert {graph for _, graph in rows} == {"step", "learn", "window", "vectors"}
     assert rows["ort", "step"]["networks"] == rows["native", "step"]["networks"] == 4
+    assert 0 <= measured.figures["hidden_moved"] <= measured.figures["hidden_learn"] <= 4
     assert measured.figures["steps"] == sum(row["steps"] for row in measured.rows)
 
 
@@ -80,6 +81,19 @@ def test_a_text_draws_the_same_network_again(tmp_path):
         (tmp_path / name).mkdir()
         RandomNetwork(Random("7-3")).write(tmp_path / name)
     assert (tmp_path / "a" / "step.onnx").read_bytes() == (tmp_path / "b" / "step.onnx").read_bytes()
+
+
+def test_hidden_weights_of_most_networks_that_learn_them_move(tmp_path):
+    moved = []
+    for number in range(36):
+        network = RandomNetwork(Random(f"3-{number}"))
+        if network.depth and network.depth.weights:
+            model = network.write(tmp_path)
+            write_vectors(model)
+            moved.append(exactness.hidden_weights_moved(model))
+    found = [each for each in moved if each is not None]  # of pools alone, there are no weights
+    assert len(found) >= 10
+    assert np.mean(found) >= 0.7
 
 
 def test_networks_are_active(tmp_path):
