@@ -10,7 +10,7 @@
 #include "esnn_patch.h"
 #include "esnn_x86.h"
 
-#if !ESNN_DSP
+#if !ESNN_DSP && !ESNN_NEON
 
 #define FIELDS(bits) (32u / (bits)) /* of a word */
 #define MASK(bits) ((bits) == 4 ? 0x000f000fu : 0x00030003u)
