@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
     from edgesnn.runtime.model import Model
     from edgesnn.runtime.verify import Check
 
+    Compared = tuple[set[str], bool | None, list[Check]]
+
 #: Compared for every network, and one network of how many for the backends that take seconds to compile.
 _EVERY = ("reference", "ort", "native")
 _SAMPLED = {"tvm": 50, "board": 100}
@@ -27,14 +32,14 @@ _STEPS = 12
 
 @benchmark(
     "exactness",
-    "integers that differ, of random networks through every backend, learning included (25 minutes)",
+    "integers that differ, of random networks through every backend, learning included (15 minutes on two cores)",
     packages=("onnx", "onnxruntime", "apache-tvm", "ziglang"),
 )
 def exactness(networks: int = 1000, seed: int = 0) -> Measured:
-    return measure(networks, seed, _SAMPLED)
+    return measure(networks, seed, _SAMPLED, workers=os.cpu_count() or 1)
 
 
-def measure(networks: int, seed: int, sampled: Mapping[str, int]) -> Measured:
+def measure(networks: int, seed: int, sampled: Mapping[str, int], workers: int = 1) -> Measured:
     """`differences` are comparisons of one backend and graph of one network that found one, and networks that a backend
     refused; `steps` were compared. Of `hidden_learn` networks weights of hidden layers learn, and of `hidden_moved` of
     them some did.
@@ -45,16 +50,18 @@ def measure(networks: int, seed: int, sampled: Mapping[str, int]) -> Measured:
     first: dict[tuple[str, str], str] = {}
     functions: set[str] = set()
     hidden: Counter[bool | None] = Counter()
-    for number in range(networks):
-        backends = [*_EVERY, *(name for name, every in sampled.items() if number % every == 0)]
-        used, moved, checks = compare(f"{seed}-{number}", backends)
+    backends = [
+        [*_EVERY, *(name for name, every in sampled.items() if number % every == 0)] for number in range(networks)
+    ]
+    drawn = [f"{seed}-{number}" for number in range(networks)]
+    for name, (used, moved, checks) in zip(drawn, _compared(drawn, backends, workers), strict=True):
         functions |= used
         hidden[moved] += 1
         for check in checks:
             key = check.backend, check.graph
             compared[key].update(networks=1, steps=check.compared, differences=int(check.difference is not None))
             if check.difference is not None:
-                first.setdefault(key, f"network {seed}-{number}: {check.difference}")
+                first.setdefault(key, f"network {name}: {check.difference}")
     rows = [
         {"backend": backend, "graph": graph, **counts, "first": first.get((backend, graph))}
         for (backend, graph), counts in compared.items()
@@ -67,7 +74,16 @@ def measure(networks: int, seed: int, sampled: Mapping[str, int]) -> Measured:
     }, rows)  # fmt: skip
 
 
-def compare(drawn: str, backends: Iterable[str]) -> tuple[set[str], bool | None, list[Check]]:
+def _compared(drawn: list[str], backends: list[list[str]], workers: int) -> Iterator[Compared]:
+    """`compare` of each, in order; in so many processes, of which each starts for itself."""
+    if workers == 1:
+        yield from map(compare, drawn, backends)
+        return
+    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+        yield from pool.map(compare, drawn, backends, chunksize=8)
+
+
+def compare(drawn: str, backends: Iterable[str]) -> Compared:
     """The network that this text draws, on these backends: the operators it uses, `hidden_weights_moved`, and what was
     compared.
     """

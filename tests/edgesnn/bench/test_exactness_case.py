@@ -106,6 +106,11 @@ def test_networks_are_active(tmp_path):
 
 
 @pytest.mark.long
+def test_several_processes_measure_the_same():
+    assert exactness.measure(3, 7, {}, workers=2) == exactness.measure(3, 7, {})
+
+
+@pytest.mark.long
 def test_networks_use_every_function(tmp_path):
     used = set()
     for number in range(300):
