@@ -120,16 +120,47 @@ def helium_rows(rows: Array, outputs: int) -> Array:
     return by_input.ravel().view("<u4").astype(np.uint32)
 
 
-def other_order(node: Node, rows: Array) -> tuple[str, Array] | None:
-    """The macro of the cores that want the weights of a node in another order, and these words; None if there are none.
+def unpacked_rows(rows: Array, outputs: int, fan_in: int, bits: int) -> Array:
+    """The fields w + 2^(bits-1) of the words of `packed_rows`: uint8 [O, fan_in]."""
+    shifts = np.arange(0, 32, bits, dtype=np.uint32)[:, None]
+    fields = rows.reshape(-1, 1, fan_in) >> shifts & (2**bits - 1)  # [blocks, outputs of a block, fan_in]
+    return fields.reshape(-1, fan_in)[:outputs].astype(np.uint8)
+
+
+def helium_packed_rows(rows: Array, outputs: int, fan_in: int, bits: int) -> Array:
+    """The words of `packed_rows` as Helium multiplies them (runtime/c/src/esnn_packed_mve.c): bytes [n], uint8.
+
+    A row for each output, of blocks of 16 bytes: field k of byte l is that of input 16k + l of the block. What is left
+    of a row has as many bytes as inputs, 16 at most.
+    """
+    lanes, width = 16, 8 // bits
+    block = lanes * width
+    padded = np.pad(unpacked_rows(rows, outputs, fan_in, bits), ((0, 0), (0, -fan_in % block)))
+    shifts = np.arange(0, 8, bits, dtype=np.uint8)[:, None]
+    stored = (padded.reshape(outputs, -1, width, lanes) << shifts).sum(axis=2).astype(np.uint8)
+    return stored.reshape(outputs, -1)[:, : fan_in // block * lanes + min(fan_in % block, lanes)].ravel()
+
+
+def other_orders(node: Node, rows: Array) -> dict[str, Array]:
+    """The macros of the cores that want the weights of a node in another order, the first that holds, and these words.
 
     Args:
         node: of a chosen graph.
         rows: its stored weights.
     """
     if node.op in EVENT.values():
-        return "ESNN_MVE", helium_rows(rows, node.attributes["kernel"][0])
-    return ("ESNN_DSP", dsp_rows(rows, node.attributes["fan_in"])) if node.op in _PACKED else None
+        return {"ESNN_MVE": helium_rows(rows, node.attributes["kernel"][0])}
+    if node.op not in _PACKED:
+        return {}
+    fan_in, bits, groups = node.attributes["fan_in"], node.attributes["bits"], node.attributes.get("group", 1)
+    outputs = node.attributes["kernel"][0] // groups
+    by_group = [helium_packed_rows(part, outputs, fan_in, bits) for part in np.split(rows, groups)]
+    return {"ESNN_MVE": _words(np.concatenate(by_group)), "ESNN_DSP": dsp_rows(rows, fan_in)}
+
+
+def _words(stored: Array) -> Array:
+    """Bytes as words, the first in the lowest bits, filled up with zeros."""
+    return np.pad(stored, (0, -stored.size % 4)).view("<u4").astype(np.uint32)
 
 
 def _operands(node: Node) -> list[Tensor]:

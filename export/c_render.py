@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from edgesnn.errors import ExportError
 from edgesnn.export.c_graph import Array, Graph, Node, Tensor
-from edgesnn.export.c_kernels import other_order
+from edgesnn.export.c_kernels import other_orders
 from edgesnn.export.c_memory import scratch_name
 from edgesnn.export.c_ops import C_TYPES, OPS
 from edgesnn.export.c_plan import Layer, Program
@@ -102,23 +102,29 @@ def constants(program: Program) -> str:
     known: dict[tuple[object, ...], str] = {}
     lines = []
     for name, values in (by_address | factory).items():
-        macro, other = others.get(name, ("", None))
-        key = (str(values.dtype), values.tobytes(), macro, None if other is None else other.tobytes())
+        other = others.get(name, {})
+        key = (str(values.dtype), values.tobytes(), *((macro, words.tobytes()) for macro, words in other.items()))
         same = known.setdefault(key, name)
         if same != name:
             lines.append(f"#define {identifier(name)} {identifier(same)}\n")
-        elif other is not None:
-            lines.append(f"#if {macro}\n{constant(name, other)}#else\n{constant(name, values)}#endif\n")
         else:
-            lines.append(constant(name, values))
+            lines.append(_by_core(name, values, other))
     return "\n".join(lines)
 
 
-def _other_orders(graph: Graph) -> dict[str, tuple[str, Array]]:
-    """Weights that some cores want in another order: the macro of these cores, and the words."""
-    orders = {w.place: other_order(node, graph.constants[w.place]) for node in graph.nodes
-              for w in node.inputs[1:2] if w.kind == "constant"}  # fmt: skip
-    return {name: order for name, order in orders.items() if order is not None}
+def _by_core(name: str, values: Array, others: Mapping[str, Array]) -> str:
+    """A constant, in another order on some cores."""
+    if not others:
+        return constant(name, values)
+    cases = [f"#{'el' * (number > 0)}if {macro}\n{constant(name, words)}"
+             for number, (macro, words) in enumerate(others.items())]  # fmt: skip
+    return "".join([*cases, f"#else\n{constant(name, values)}#endif\n"])
+
+
+def _other_orders(graph: Graph) -> dict[str, dict[str, Array]]:
+    """Weights that some cores want in another order: the macros of these cores, and the words."""
+    return {w.place: other_orders(node, graph.constants[w.place]) for node in graph.nodes
+            for w in node.inputs[1:2] if w.kind == "constant"}  # fmt: skip
 
 
 def _addressed(graph: Graph) -> Iterable[str]:

@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 from random_models import RandomModel, Shape
 
 from edgesnn.export import c_render as render
-from edgesnn.export.c_kernels import WEIGHT_BIAS, dsp_rows, event_rows, helium_rows, packed_rows
+from edgesnn.export.c_kernels import (
+    WEIGHT_BIAS,
+    dsp_rows,
+    event_rows,
+    helium_packed_rows,
+    helium_rows,
+    packed_rows,
+)
 from edgesnn.export.c_plan import c_plan
 from edgesnn.export.pack import pack_fields
 
@@ -73,6 +80,21 @@ def test_packed_rows_for_dsp_hold_two_inputs_a_word(seed, outputs, fan_in, bits)
         assert (word >> bits * (o % width) & (2**bits - 1)) - half == weights[o, i]
 
 
+@given(st.integers(0, 2**32 - 1), st.integers(1, 20), st.integers(1, 140), st.sampled_from([2, 4]))
+def test_packed_rows_for_helium_hold_the_inputs_of_an_output_beside_each_other(seed, outputs, fan_in, bits):
+    half, width = 2 ** (bits - 1), 8 // bits
+    weights = np.random.default_rng(seed).integers(-half, half, (outputs, fan_in))
+    stored = helium_packed_rows(packed_rows(weights, bits), outputs, fan_in, bits).reshape(outputs, -1)
+    whole, rest = divmod(fan_in, 16 * width)
+    assert stored.shape[1] == 16 * whole + min(rest, 16)
+    for o, i in np.ndindex(weights.shape):
+        block, place = divmod(i, 16 * width)
+        field = int(stored[o, 16 * block + place % 16]) >> place // 16 * bits & (2**bits - 1)
+        assert field - half == weights[o, i]
+    seen = np.unpackbits(stored, axis=1).sum()
+    assert seen == sum(int(w + half).bit_count() for w in weights.ravel())  # fields without an input are 0
+
+
 def packed(folder, function, outputs, binary=False, group=1):
     """What becomes of a synapse with packed weights on 4 channels, or on as many binary spikes."""
 
@@ -124,6 +146,15 @@ def test_both_orders_of_rows_are_in_the_package(tmp_path):
     name = "static const uint32_t fc1_weight_rows["
     assert helium.count(name) == others.count(name) == 1
     assert helium != others
+
+
+def test_three_orders_of_packed_weights_are_in_the_package(tmp_path):
+    packed(tmp_path, "PackedConv2d", 16, group=2)
+    text = render.constants(c_plan(tmp_path))
+    helium, more = text.split("#if ESNN_MVE")[1].split("#endif")[0].split("#elif ESNN_DSP")
+    parts = [helium, *more.split("#else")]
+    assert [part.count("static const uint32_t w_rows[") for part in parts] == [1, 1, 1]
+    assert len(set(parts)) == 3
 
 
 def test_binary_spikes_drive_events(tmp_path):

@@ -6,7 +6,7 @@
  */
 #include "esnn_dsp.h"
 
-#if ESNN_DSP
+#if ESNN_DSP && !ESNN_MVE
 #include "esnn_grouped.h"
 #include "esnn_patch.h"
 

@@ -14,7 +14,7 @@ from emulated import EMULATED, need
 
 import edgesnn.runtime
 from edgesnn import boards
-from edgesnn.export.c_kernels import dsp_rows, event_rows, helium_rows, packed_rows
+from edgesnn.export.c_kernels import dsp_rows, event_rows, helium_packed_rows, helium_rows, packed_rows
 from edgesnn.runtime.board import Harness
 from edgesnn.runtime.firmware import build
 
@@ -190,8 +190,12 @@ def test_event_conv2d_of_many_channels(call: Call, rows: Callable[[Array], Array
 @pytest.fixture
 def packed(request: pytest.FixtureRequest) -> Callable[[Array, int], Array]:
     """How the board stores weights [O, C] of 2 and 4 bits."""
-    dsp = any(core in boards.load(request.node.callspec.params["call"]).toolchain.cpu for core in DSP_CORES)
-    return lambda w, bits: dsp_rows(packed_rows(w, bits), w.shape[1]) if dsp else packed_rows(w, bits)
+    cpu = boards.load(request.node.callspec.params["call"]).toolchain.cpu
+    if "mve" in cpu:
+        return lambda w, bits: helium_packed_rows(packed_rows(w, bits), *w.shape, bits)
+    if any(core in cpu for core in DSP_CORES):
+        return lambda w, bits: dsp_rows(packed_rows(w, bits), w.shape[1])
+    return packed_rows
 
 
 def fields(rng: np.random.Generator, shape: tuple[int, ...], bits: int) -> Array:
@@ -217,10 +221,31 @@ def test_packed_conv2d(call: Call, packed: Callable[[Array, int], Array], bits: 
         window, strides, pads = random_window(rng)
         dtype, shape = rng.choice([np.uint8, np.int8]), (window[3], window[0], *window[6:8])
         x, w = extreme(rng, dtype, window[:3]), fields(rng, shape, bits)
-        got = call(PACKED_CONV2D, x, packed(w.reshape(len(w), -1), bits), window, (bits, 0, 0, 0),
+        got = call(PACKED_CONV2D, x, packed(w.reshape(len(w), -1), bits), window, (bits, 1, 1, 1),
                    (int(rng.integers(0, 4)), 0))  # fmt: skip
         expected = golden.conv2d(x, w, strides, pads).ravel()
         np.testing.assert_array_equal(got[: expected.size], expected, f"{window} {pads} {dtype}")
+        assert not got[expected.size :].any()
+
+
+@pytest.mark.parametrize("bits", [2, 4])
+def test_packed_conv2d_of_many_outputs_in_groups_with_gaps(call: Call, packed: Callable[[Array, int], Array],
+                                                           bits: int) -> None:  # fmt: skip
+    """More pixels than a vector has lanes, outputs in more than one block, and windows wider than the image."""
+    rng = np.random.default_rng(17)
+    for turn in range(12):
+        groups, each, per_group = int(rng.integers(1, 3)), int(rng.integers(1, 10)), int(rng.choice([5, 8, 9, 18]))
+        dilation = (1, 1) if turn % 2 else tuple(map(int, rng.integers(1, 3, 2)))
+        height, width, stride = int(rng.integers(2, 6)), int(rng.integers(1, 8)), tuple(map(int, rng.integers(1, 3, 2)))
+        rows, columns = (height - 1) // stride[0] + 1, (width - 1) // stride[1] + 1
+        pads = (dilation[0], dilation[1]) * 2
+        window = (groups * each, height, width, groups * per_group, rows, columns, 3, 3, *stride, *dilation)
+        dtype = rng.choice([np.uint8, np.int8])
+        x, w = extreme(rng, dtype, window[:3]), fields(rng, (groups * per_group, each, 3, 3), bits)
+        stored = np.concatenate([packed(part, bits) for part in np.split(w.reshape(len(w), -1), groups)])
+        got = call(PACKED_CONV2D, x, stored, window, (bits, *dilation, groups), (int(rng.integers(0, 4)), 0))
+        expected = golden.conv2d(x, w, stride, pads, dilation, groups).ravel()
+        np.testing.assert_array_equal(got[: expected.size], expected, f"{window} {dilation} {groups} {dtype}")
         assert not got[expected.size :].any()
 
 

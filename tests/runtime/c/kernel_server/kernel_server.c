@@ -59,11 +59,12 @@ static void synapse(const request *r, int16_t *patch, int32_t *a) {
     }
 }
 
-/* With weights of number[0] bits, in words. */
+/* With weights of number[0] bits, in words; number[1..3] are the dilations and groups of a convolution. */
 static void packed_synapse(const request *r, int16_t *patch, int32_t *a) {
     const esnn_format format = r->format != 0 ? ESNN_S8 : ESNN_U8;
-    const esnn_grouped_window grouped = {r->g, 1, 1, 1};
-    const uint32_t *w = (const uint32_t *)(const void *)r->w, bits = (uint32_t)r->number[0];
+    const int32_t *p = r->number;
+    const esnn_grouped_window grouped = {r->g, (uint32_t)p[1], (uint32_t)p[2], (uint32_t)p[3]};
+    const uint32_t *w = (const uint32_t *)(const void *)r->w, bits = (uint32_t)p[0];
     switch (r->kernel) {
     case PACKED_LINEAR:
         esnn_packed_linear(r->x + r->skip_x, format, w, bits, patch, a, r->g.channels, r->g.out_channels);
