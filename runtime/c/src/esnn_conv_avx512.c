@@ -33,6 +33,7 @@ static ESNN_INLINE ESNN_AVX512 void transpose4(__m512i sum[][2], uint32_t half, 
     }
 }
 
+enum { SHARE = 32 };                    /* from one spike in so many on, this is faster than adding up rows */
 enum { OUTPUTS = 32, ROW_BYTES = 160 }; /* at most 1152 weights of a row are unpacked, and eight bytes read at a time */
 
 /* As _mm512_dpbusd_epi32, in place: left to choose, gcc copies each sum to another register and back. */
@@ -167,7 +168,7 @@ static const esnn_tile_kernel kernel = {OUTPUTS, sum, unpack};
 
 void esnn_avx512_conv2d(const void *x, esnn_format format, const int8_t *w, int16_t *patch, int32_t *a,
                         const esnn_window *g) {
-    const esnn_tile_weights weights = {w, 8};
+    const esnn_tile_weights weights = {w, 8, 0};
     if (!esnn_tile_conv2d(x, format, &weights, a, g, &kernel)) {
         esnn_avx2_conv2d(x, format, w, patch, a, g);
     }
@@ -175,7 +176,7 @@ void esnn_avx512_conv2d(const void *x, esnn_format format, const int8_t *w, int1
 
 void esnn_avx512_binary_conv2d(const void *x, esnn_format format, const uint8_t *w, int16_t *patch, int32_t *a,
                                const esnn_window *g) {
-    const esnn_tile_weights weights = {w, 1};
+    const esnn_tile_weights weights = {w, 1, 0};
     if (!esnn_tile_conv2d(x, format, &weights, a, g, &kernel)) {
         esnn_portable_binary_conv2d(x, format, w, patch, a, g);
     }
@@ -183,9 +184,25 @@ void esnn_avx512_binary_conv2d(const void *x, esnn_format format, const uint8_t 
 
 void esnn_avx512_packed_conv2d(const void *x, esnn_format format, const uint32_t *w, uint32_t bits, int16_t *patch,
                                int32_t *a, const esnn_grouped_window *g) {
-    const esnn_tile_weights weights = {w, bits};
+    const esnn_tile_weights weights = {w, bits, 0};
     if (!esnn_tile_packed_conv2d(x, format, &weights, a, g, &kernel)) {
         esnn_portable_packed_conv2d(x, format, w, bits, patch, a, g);
+    }
+}
+
+void esnn_avx512_event_conv2d(const uint8_t *x, const uint32_t *w, uint16_t *scratch, int32_t *a,
+                              const esnn_window *g) {
+    const esnn_tile_weights weights = {w, 8, 1};
+    if (!esnn_tile_event_conv2d(x, &weights, a, g, &kernel, SHARE)) {
+        esnn_portable_event_conv2d(x, w, scratch, a, g);
+    }
+}
+
+void esnn_avx512_event_packed_conv2d(const uint8_t *x, const uint32_t *w, uint32_t bits, uint16_t *scratch, int32_t *a,
+                                     const esnn_window *g) {
+    const esnn_tile_weights weights = {w, bits, 1};
+    if (!esnn_tile_event_conv2d(x, &weights, a, g, &kernel, SHARE)) {
+        esnn_portable_event_packed_conv2d(x, w, bits, scratch, a, g);
     }
 }
 

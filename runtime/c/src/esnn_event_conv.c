@@ -1,8 +1,10 @@
 /* Event-driven convolutions: for each output pixel, the rows of the inputs that fired are listed once; the list serves
  * all outputs.
  */
+#define ESNN_NAMED_PORTABLE
 #include "esnn_arith.h"
 #include "esnn_event.h"
+#include "esnn_x86.h"
 
 #if ESNN_MVE /* how Helium records and lists: esnn_event_mve.c */
 static ESNN_INLINE void output_row(const esnn_event_band *band, const uint32_t *w, uint32_t bits, int packed,

@@ -108,39 +108,91 @@ static ESNN_INLINE void put_fields(const __m128i word[4], uint32_t bits, int8_t 
     }
 }
 
+/* Bytes w + 128 of four inputs, 16 each, to the weights of a wide block of outputs. */
+static ESNN_INLINE void put_bytes(const __m128i input[4], int8_t *to) {
+    const __m128i low01 = _mm_unpacklo_epi8(input[0], input[1]), low23 = _mm_unpacklo_epi8(input[2], input[3]);
+    const __m128i high01 = _mm_unpackhi_epi8(input[0], input[1]), high23 = _mm_unpackhi_epi8(input[2], input[3]);
+    const __m128i excess = _mm_set1_epi8(-128);
+    store4(to, _mm_unpacklo_epi16(low01, low23), excess);
+    store4(to + 16, _mm_unpackhi_epi16(low01, low23), excess);
+    store4(to + 32, _mm_unpacklo_epi16(high01, high23), excess);
+    store4(to + 48, _mm_unpackhi_epi16(high01, high23), excess);
+}
+
+/* Of 4 bytes, those of a narrow block. */
+static ESNN_INLINE void put_few_bytes(const __m128i input[4], int8_t *to) {
+    const __m128i low01 = _mm_unpacklo_epi8(input[0], input[1]), low23 = _mm_unpacklo_epi8(input[2], input[3]);
+    store4(to, _mm_unpacklo_epi16(low01, low23), _mm_set1_epi8(-128));
+}
+
+/* How a block of outputs is stored: `words` words for each input, from channel to channel and from place to place of
+ * the kernel so many inputs apart. */
+typedef struct {
+    uint32_t bits, words, channel_step, place_step;
+} stored;
+
 /* One block of outputs, whose words start at w, to words `step` bytes apart; what is left of the last word of a kernel
- * row becomes 0. `bits` is a constant where this is inlined. */
-static ESNN_INLINE void unpack_block(const uint32_t *w, uint32_t bits, const esnn_window *g, uint32_t channels,
-                                     int8_t *to, size_t step) {
-    const uint32_t columns = g->kernel_width, area = g->kernel_height * columns, words = esnn_tile_words(g, channels);
-    for (uint32_t i = 0; i < g->kernel_height; i++, w += columns) {
+ * row becomes 0. `s` is a constant where this is inlined, but for its steps. */
+static ESNN_INLINE void unpack_block(const uint32_t *w, stored s, const esnn_window *g, uint32_t channels, int8_t *to,
+                                     size_t step) {
+    static const uint32_t zeros[] = {[2] = 0xaaaaaaaa, [4] = 0x88888888, [8] = 0x80808080};
+    const uint32_t columns = g->kernel_width, words = esnn_tile_words(g, channels);
+    for (uint32_t i = 0; i < g->kernel_height; i++) {
         uint32_t c = 0, j = 0;
         for (uint32_t n = 0; n < words; n++, to += step) {
-            __m128i word[4];
+            __m128i input[4];
             for (uint32_t k = 0; k < 4; k++) {
-                const uint32_t zeros = bits == 4 ? 0x88888888u : 0xaaaaaaaau;
-                word[k] = _mm_cvtsi32_si128((int32_t)(j < columns ? w[c * area + j] : zeros));
+                const size_t at = c * s.channel_step + (size_t)(i * columns + j) * s.place_step;
+                if (j >= columns) {
+                    input[k] = _mm_set1_epi32((int32_t)zeros[s.bits]);
+                } else if (s.words == 4) {
+                    input[k] = _mm_loadu_si128((const void *)(w + 4 * at));
+                } else {
+                    input[k] = _mm_cvtsi32_si128((int32_t)w[at]);
+                }
                 if (++c == channels) {
                     c = 0;
                     j++;
                 }
             }
-            put_fields(word, bits, to);
+            if (s.bits < 8) {
+                put_fields(input, s.bits, to);
+            } else if (s.words == 4) {
+                put_bytes(input, to);
+            } else {
+                put_few_bytes(input, to);
+            }
         }
     }
 }
 
-/* W words of fields. */
+/* W words, blocks of outputs. */
 static void unpack_words(const esnn_tile_weights *from, const esnn_window *g, const esnn_tile_part *part,
                          uint32_t outputs, int8_t *to) {
-    const uint32_t area = g->kernel_height * g->kernel_width, fields = 32 / from->bits;
-    const size_t fan_in = (size_t)g->channels * area;
-    const uint32_t *w = (const uint32_t *)from->w + part->output / fields * fan_in + (size_t)part->first * area;
-    for (uint32_t o = 0; o < part->kept; o += fields, w += fan_in) {
+    const uint32_t area = g->kernel_height * g->kernel_width, fan_in = g->channels * area;
+    const uint32_t channel_step = from->events ? 1 : area, place_step = from->events ? g->channels : 1;
+    const size_t first = (size_t)part->first * channel_step, step = 4 * (size_t)outputs;
+    const uint32_t wide = g->out_channels / 16 * 16;
+    const uint32_t *w = from->w;
+    for (uint32_t o = 0, n; o < part->kept; o += n) {
+        const uint32_t at = part->output + o;
+        int8_t *const block = to + 4 * o;
         if (from->bits == 4) {
-            unpack_block(w, 4, g, part->channels, to + 4 * o, 4 * (size_t)outputs);
+            const stored s = {4, 1, channel_step, place_step};
+            n = 8;
+            unpack_block(w + (size_t)at / 8 * fan_in + first, s, g, part->channels, block, step);
+        } else if (from->bits == 2) {
+            const stored s = {2, 1, channel_step, place_step};
+            n = 16;
+            unpack_block(w + (size_t)at / 16 * fan_in + first, s, g, part->channels, block, step);
+        } else if (at < wide) {
+            const stored s = {8, 4, channel_step, place_step};
+            n = 16;
+            unpack_block(w + (size_t)at / 4 * fan_in + 4 * first, s, g, part->channels, block, step);
         } else {
-            unpack_block(w, 2, g, part->channels, to + 4 * o, 4 * (size_t)outputs);
+            const stored s = {8, 1, channel_step, place_step};
+            n = 4;
+            unpack_block(w + (size_t)at / 4 * fan_in + first, s, g, part->channels, block, step);
         }
     }
 }
@@ -158,7 +210,7 @@ void esnn_tile_unpack(const esnn_tile_weights *from, const esnn_window *g, const
     if (channels % 4 != 0 || part->kept < kernel->outputs) {
         memset(to, 0, 4 * (size_t)kernel->outputs * g->kernel_height * esnn_tile_words(g, channels));
     }
-    if (from->bits == 2 || from->bits == 4) {
+    if (from->bits == 2 || from->bits == 4 || from->events) {
         unpack_words(from, g, part, kernel->outputs, to);
     } else {
         unpack_rows(from, g, part, kernel->outputs, to);

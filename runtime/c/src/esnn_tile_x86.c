@@ -159,7 +159,8 @@ static void sum_pixels(const block *b, esnn_tile_job *job, uint32_t n, uint32_t 
 }
 
 /* What all jobs of a block share. */
-static esnn_tile_job job_of(const block *b, uint32_t bits) {
+static esnn_tile_job job_of(const block *b, const esnn_tile_weights *w) {
+    const uint32_t weight = 1u << (w->bits - 1), input = w->events ? 1 : 255; /* the largest */
     const esnn_window *g = b->g;
     const size_t columns = span(b->t->columns, g->stride_width, g->kernel_width);
     const esnn_tile_job job = {.pixel_bytes = (size_t)g->stride_width * b->t->channels,
@@ -167,7 +168,7 @@ static esnn_tile_job job_of(const block *b, uint32_t bits) {
                                .rows = g->kernel_height,
                                .words = esnn_tile_words(g, b->t->channels),
                                .w = b->weights,
-                               .bits = bits};
+                               .most = 32767 / (2 * weight * input)};
     return job;
 }
 
@@ -222,7 +223,7 @@ int esnn_tile_conv2d(const uint8_t *x, esnn_format format, const esnn_tile_weigh
                 for (uint32_t o = 0; o < g->out_channels; o += kernel->outputs) {
                     const uint32_t rest = g->out_channels - o, n = rest < kernel->outputs ? rest : kernel->outputs;
                     const esnn_tile_part part = {t.first, t.channels, o, n};
-                    const esnn_tile_job job = job_of(&b, w->bits);
+                    const esnn_tile_job job = job_of(&b, w);
                     esnn_tile_unpack(w, g, &part, kernel, weights);
                     if (format == ESNN_S8) {
                         sum_weights(&b, job, too_much);
@@ -252,6 +253,18 @@ int esnn_tile_packed_conv2d(const uint8_t *x, esnn_format format, const esnn_til
         a += one.out_channels * one.out_height * one.out_width;
     }
     return 1;
+}
+
+int esnn_tile_event_conv2d(const uint8_t *x, const esnn_tile_weights *w, int32_t *a, const esnn_window *g,
+                           const esnn_tile_kernel *kernel, uint32_t share) {
+    const uint32_t inputs = g->channels * g->height * g->width, outputs = g->out_channels;
+    const uint32_t computed = (outputs + kernel->outputs - 1) / kernel->outputs * kernel->outputs;
+    uint32_t fired = 0;
+    for (uint32_t i = 0; i < inputs; i++) {
+        fired += x[i];
+    }
+    return (uint64_t)fired * outputs * share >= (uint64_t)inputs * computed &&
+           esnn_tile_conv2d(x, ESNN_U8, w, a, g, kernel);
 }
 
 #endif

@@ -23,7 +23,7 @@ typedef struct {
     size_t row_bytes;   /* from kernel row to kernel row */
     uint32_t rows, words;
     const int8_t *w; /* [rows, words, outputs, 4] */
-    uint32_t bits;   /* of a weight, as stored; one of 1 bit is +1 or -1 */
+    uint32_t most;   /* words whose sums of two products each fit 16 bits */
     int32_t *sum;    /* [outputs, stride] */
     size_t stride;
 } esnn_tile_job;
@@ -50,10 +50,12 @@ enum { ESNN_TILE_AREA = 14 };
 /* The most outputs of a kernel. */
 enum { ESNN_TILE_OUTPUTS = 32 };
 
-/* Weights (O,C*kh*kw) as they are stored: rows of 1 bit or of 8, or words of 2 or 4 bits as in esnn_packed.c. */
+/* Weights (O,C*kh*kw) as they are stored: rows of 1 bit or of 8, or words of 2 or 4 bits as in esnn_packed.c. Those of
+ * 2, 4 or 8 bits for `events`, inputs of 0 and 1, are in the order [kh, kw, C], of 8 bits as in esnn_event.h. */
 typedef struct {
     const void *w;
     uint32_t bits;
+    int events;
 } esnn_tile_weights;
 
 /* The weights of the channels from `first` on for the outputs from `output` on, of which there are `kept`: w of a job,
@@ -80,6 +82,11 @@ int esnn_tile_conv2d(const uint8_t *x, esnn_format format, const esnn_tile_weigh
 /* The same in groups, whose weights begin anew; W of 2 or 4 bits. 0 also for windows with gaps. */
 int esnn_tile_packed_conv2d(const uint8_t *x, esnn_format format, const esnn_tile_weights *w, int32_t *a,
                             const esnn_grouped_window *g, const esnn_tile_kernel *kernel);
+
+/* The same for events. 0 also where it pays to add up the rows of the inputs that fired: with blocks of outputs that
+ * are full, if these are less than one in `share`. */
+int esnn_tile_event_conv2d(const uint8_t *x, const esnn_tile_weights *w, int32_t *a, const esnn_window *g,
+                           const esnn_tile_kernel *kernel, uint32_t share);
 
 #endif
 #endif

@@ -56,6 +56,15 @@ void esnn_packed_conv2d(const void *x, esnn_format format, const uint32_t *w, ui
     CHOOSE(packed_conv2d, x, format, w, bits, patch, a, g)
 }
 
+void esnn_event_conv2d(const uint8_t *x, const uint32_t *w, uint16_t *scratch, int32_t *a, const esnn_window *g) {
+    CHOOSE(event_conv2d, x, w, scratch, a, g)
+}
+
+void esnn_event_packed_conv2d(const uint8_t *x, const uint32_t *w, uint32_t bits, uint16_t *scratch, int32_t *a,
+                              const esnn_window *g) {
+    CHOOSE(event_packed_conv2d, x, w, bits, scratch, a, g)
+}
+
 void esnn_rescale(const int32_t *a, const int32_t *multiplier, const int32_t *bias, int32_t *current, uint32_t outputs,
                   uint32_t pixels, uint32_t shift, uint32_t lift) {
     CHOOSE(rescale, a, multiplier, bias, current, outputs, pixels, shift, lift)

@@ -20,6 +20,8 @@
 #define esnn_binary_conv2d esnn_portable_binary_conv2d
 #define esnn_packed_linear esnn_portable_packed_linear
 #define esnn_packed_conv2d esnn_portable_packed_conv2d
+#define esnn_event_conv2d esnn_portable_event_conv2d
+#define esnn_event_packed_conv2d esnn_portable_event_packed_conv2d
 #define esnn_rescale esnn_portable_rescale
 #define esnn_empf esnn_portable_empf
 #define esnn_parallel_empf esnn_portable_parallel_empf
@@ -41,6 +43,10 @@ void esnn_portable_packed_linear(const void *x, esnn_format format, const uint32
                                  int32_t *a, uint32_t inputs, uint32_t outputs);
 void esnn_portable_packed_conv2d(const void *x, esnn_format format, const uint32_t *w, uint32_t bits, int16_t *patch,
                                  int32_t *a, const esnn_grouped_window *g);
+void esnn_portable_event_conv2d(const uint8_t *x, const uint32_t *w, uint16_t *scratch, int32_t *a,
+                                const esnn_window *g);
+void esnn_portable_event_packed_conv2d(const uint8_t *x, const uint32_t *w, uint32_t bits, uint16_t *scratch,
+                                       int32_t *a, const esnn_window *g);
 void esnn_portable_rescale(const int32_t *a, const int32_t *multiplier, const int32_t *bias, int32_t *current,
                            uint32_t outputs, uint32_t pixels, uint32_t shift, uint32_t lift);
 void esnn_portable_empf(int32_t *v, const int32_t *current, uint8_t *s, uint32_t n, int32_t lam, int32_t theta,
@@ -61,6 +67,9 @@ void esnn_avx2_packed_linear(const void *x, esnn_format format, const uint32_t *
                              int32_t *a, uint32_t inputs, uint32_t outputs);
 void esnn_avx2_packed_conv2d(const void *x, esnn_format format, const uint32_t *w, uint32_t bits, int16_t *patch,
                              int32_t *a, const esnn_grouped_window *g);
+void esnn_avx2_event_conv2d(const uint8_t *x, const uint32_t *w, uint16_t *scratch, int32_t *a, const esnn_window *g);
+void esnn_avx2_event_packed_conv2d(const uint8_t *x, const uint32_t *w, uint32_t bits, uint16_t *scratch, int32_t *a,
+                                   const esnn_window *g);
 void esnn_avx2_rescale(const int32_t *a, const int32_t *multiplier, const int32_t *bias, int32_t *current,
                        uint32_t outputs, uint32_t pixels, uint32_t shift, uint32_t lift);
 void esnn_avx2_empf(int32_t *v, const int32_t *current, uint8_t *s, uint32_t n, int32_t lam, int32_t theta, uint32_t k,
@@ -80,6 +89,9 @@ void esnn_avx512_packed_linear(const void *x, esnn_format format, const uint32_t
                                int32_t *a, uint32_t inputs, uint32_t outputs);
 void esnn_avx512_packed_conv2d(const void *x, esnn_format format, const uint32_t *w, uint32_t bits, int16_t *patch,
                                int32_t *a, const esnn_grouped_window *g);
+void esnn_avx512_event_conv2d(const uint8_t *x, const uint32_t *w, uint16_t *scratch, int32_t *a, const esnn_window *g);
+void esnn_avx512_event_packed_conv2d(const uint8_t *x, const uint32_t *w, uint32_t bits, uint16_t *scratch, int32_t *a,
+                                     const esnn_window *g);
 void esnn_avx512_rescale(const int32_t *a, const int32_t *multiplier, const int32_t *bias, int32_t *current,
                          uint32_t outputs, uint32_t pixels, uint32_t shift, uint32_t lift);
 void esnn_avx512_empf(int32_t *v, const int32_t *current, uint8_t *s, uint32_t n, int32_t lam, int32_t theta,

@@ -24,7 +24,7 @@ from kernel_inputs import (
     signs,
 )
 
-from edgesnn.export.c_kernels import packed_rows
+from edgesnn.export.c_kernels import event_rows, packed_rows
 
 NEEDS = {
     "portable": set(),
@@ -173,6 +173,54 @@ def test_conv2d_of_many_tiles(kernel, variant, name, dtype, bits):
     g = TILES[name]
     pads = (g.padding_top, g.padding_left) * 2
     check_conv(kernel(variant, NAMES[bits].format("conv2d")), 5, g, pads, dtype, bits)
+
+
+def check_event_conv(kernel, variant, seed, g, pads, bits, activity):
+    rng = np.random.default_rng(seed)
+    sides, stride = (g.kernel_height, g.kernel_width), (g.stride_height, g.stride_width)
+    x = (rng.random((g.channels, g.height, g.width)) < activity).astype(np.uint8)
+    w, _ = weights(rng, (g.out_channels, g.channels, *sides), bits)
+    by_place = np.moveaxis(w, 1, -1).reshape(len(w), -1)
+    rows = event_rows(w) if bits == 8 else packed_rows(by_place, bits)
+    record = g.width * g.channels + (g.width + 1) * -(-g.channels // 32)
+    scratch = np.full(sides[0] * (sides[1] * g.channels + record), 12345, np.uint16)
+    a = np.empty((g.out_channels, g.out_height, g.out_width), np.int32)
+    call = kernel(variant, "event_conv2d" if bits == 8 else "event_packed_conv2d")
+    call(p(x), p(rows), *told(bits), p(scratch), p(a), ctypes.byref(g))
+    np.testing.assert_array_equal(a, golden.conv2d(x, w, stride, pads))
+
+
+activities = st.sampled_from([0, 0.02, 0.05, 0.3, 1])
+
+
+@variants
+@settings(max_examples=40)
+@given(seeds, windows(), st.sampled_from([2, 4, 8]), activities)
+def test_event_conv2d(kernel, variant, seed, geometry, bits, activity):
+    check_event_conv(kernel, variant, seed, *geometry, bits, activity)
+
+
+@variants
+@pytest.mark.parametrize("bits", [2, 4, 8])
+@pytest.mark.parametrize("activity", [0.01, 0.3])
+@pytest.mark.parametrize("name", TILES)
+def test_event_conv2d_of_many_tiles(kernel, variant, name, bits, activity):
+    g = TILES[name]
+    check_event_conv(kernel, variant, 6, g, (g.padding_top, g.padding_left) * 2, bits, activity)
+
+
+@variants
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_event_sums_of_the_largest_weights(kernel, variant, bits):
+    """Sums of 16 bits would overflow, were they not added up in time."""
+    n, least = 9000, -(2 ** (bits - 1))
+    g = Window(3000, 1, 3, 40, 1, 1, 1, 3, 1, 1, 0, 0)
+    x, w = np.ones(n, np.uint8), np.full((40, n), least, np.int8)
+    rows = event_rows(w) if bits == 8 else packed_rows(w, bits)
+    a, scratch = np.empty(40, np.int32), np.full(65536, 12345, np.uint16)
+    call = kernel(variant, "event_conv2d" if bits == 8 else "event_packed_conv2d")
+    call(p(x), p(rows), *told(bits), p(scratch), p(a), ctypes.byref(g))
+    assert a.tolist() == [n * least] * 40
 
 
 @variants

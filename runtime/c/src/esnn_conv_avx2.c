@@ -1,17 +1,12 @@
-/* Convolutions with weights of 1, 2 and 4 bits for AVX2: VPMADDUBSW multiplies inputs by weights and adds pairs to 16
- * bits. */
+/* Convolutions for AVX2, but those with int8 weights on other inputs than spikes: VPMADDUBSW multiplies inputs by
+ * weights and adds pairs to 16 bits. */
 #include "esnn_memory.h"
 #include "esnn_tile_x86.h"
 
 #if ESNN_X86
 #include <immintrin.h>
 
-enum { PIXELS = 4 };
-
-/* As many sums of two products fit 16 bits: 64 * 510, and in other bits weights are -2^(bits-1) at most. */
-static uint32_t most_words(uint32_t bits) {
-    return 64u >> (bits - 1);
-}
+enum { PIXELS = 4, SHARE = 16 }; /* from one spike in so many on, this is faster than adding up rows */
 
 /* The 16-bit sums of `words` words of a kernel row, two a sum, are added to 32-bit ones. */
 static ESNN_INLINE ESNN_AVX2 void add_words(const uint8_t *x, size_t pixel_bytes, const int8_t *w, uint32_t words,
@@ -53,15 +48,14 @@ static ESNN_INLINE ESNN_AVX2 void transpose4(__m256i sum[PIXELS][2], uint32_t ha
 }
 
 static ESNN_AVX2 void sum4(const esnn_tile_job *job, const uint8_t *x, int32_t *to) {
-    const uint32_t most = most_words(job->bits);
     __m256i total[PIXELS][2];
     const int8_t *w = job->w;
     for (uint32_t p = 0; p < PIXELS; p++) {
         total[p][0] = total[p][1] = _mm256_setzero_si256();
     }
     for (uint32_t row = 0; row < job->rows; row++, x += job->row_bytes) {
-        for (uint32_t i = 0; i < job->words; i += most) {
-            const uint32_t rest = job->words - i, n = rest < most ? rest : most;
+        for (uint32_t i = 0; i < job->words; i += job->most) {
+            const uint32_t rest = job->words - i, n = rest < job->most ? rest : job->most;
             add_words(x + 4 * (size_t)i, job->pixel_bytes, w, n, total);
             w += 64 * (size_t)n;
         }
@@ -83,7 +77,7 @@ static const esnn_tile_kernel kernel = {16, sum, NULL};
 
 void esnn_avx2_binary_conv2d(const void *x, esnn_format format, const uint8_t *w, int16_t *patch, int32_t *a,
                              const esnn_window *g) {
-    const esnn_tile_weights weights = {w, 1};
+    const esnn_tile_weights weights = {w, 1, 0};
     if (!esnn_tile_conv2d(x, format, &weights, a, g, &kernel)) {
         esnn_portable_binary_conv2d(x, format, w, patch, a, g);
     }
@@ -91,9 +85,24 @@ void esnn_avx2_binary_conv2d(const void *x, esnn_format format, const uint8_t *w
 
 void esnn_avx2_packed_conv2d(const void *x, esnn_format format, const uint32_t *w, uint32_t bits, int16_t *patch,
                              int32_t *a, const esnn_grouped_window *g) {
-    const esnn_tile_weights weights = {w, bits};
+    const esnn_tile_weights weights = {w, bits, 0};
     if (!esnn_tile_packed_conv2d(x, format, &weights, a, g, &kernel)) {
         esnn_portable_packed_conv2d(x, format, w, bits, patch, a, g);
+    }
+}
+
+void esnn_avx2_event_conv2d(const uint8_t *x, const uint32_t *w, uint16_t *scratch, int32_t *a, const esnn_window *g) {
+    const esnn_tile_weights weights = {w, 8, 1};
+    if (!esnn_tile_event_conv2d(x, &weights, a, g, &kernel, SHARE)) {
+        esnn_portable_event_conv2d(x, w, scratch, a, g);
+    }
+}
+
+void esnn_avx2_event_packed_conv2d(const uint8_t *x, const uint32_t *w, uint32_t bits, uint16_t *scratch, int32_t *a,
+                                   const esnn_window *g) {
+    const esnn_tile_weights weights = {w, bits, 1};
+    if (!esnn_tile_event_conv2d(x, &weights, a, g, &kernel, SHARE)) {
+        esnn_portable_event_packed_conv2d(x, w, bits, scratch, a, g);
     }
 }
 
