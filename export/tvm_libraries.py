@@ -6,7 +6,6 @@ importer. Shapes are those of a single stream.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sys
@@ -20,8 +19,9 @@ import onnx
 
 from edgesnn.export.tvm_targets import TvmTarget, resolve
 from edgesnn.export.window import window
+from edgesnn.runtime import tvm_manifest
 from edgesnn.runtime.model import Model
-from edgesnn.runtime.tvm import MANIFEST, import_tvm
+from edgesnn.runtime.tvm import import_tvm
 
 
 def tvm(directory: str | Path, target: str = "llvm") -> Path:
@@ -52,14 +52,13 @@ def tvm(directory: str | Path, target: str = "llvm") -> Path:
     out = model.path / "tvm"
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir()
-    signatures = {name: _compile(compiler, graph, machine, out / f"{name}.so") for name, graph in graphs.items()}
+    libraries = {name: _compile(compiler, graph, machine, out / f"{name}.so") for name, graph in graphs.items()}
     held = "window" in graphs and model.window.held
-    manifest = {"source_hash": model.source_hash, "target": target, "constant_input": held, "graphs": signatures}
-    (out / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
+    tvm_manifest.write(out, tvm_manifest.Manifest(model.source_hash, target, held, libraries))
     return out
 
 
-def _compile(compiler: Any, proto: onnx.ModelProto, machine: TvmTarget, path: Path) -> dict[str, list[str]]:
+def _compile(compiler: Any, proto: onnx.ModelProto, machine: TvmTarget, path: Path) -> tvm_manifest.Library:
     from edgesnn.export.tvm_lower import lower
 
     with _captured_stderr():
@@ -67,10 +66,11 @@ def _compile(compiler: Any, proto: onnx.ModelProto, machine: TvmTarget, path: Pa
         options = {"fcompile": machine.link} if machine.link else {}
         target = compiler.target.Target(machine.options)
         compiler.compile(module, target=target).export_library(str(path), **options)
-    return {
-        "inputs": [entry.name for entry in proto.graph.input],
-        "outputs": [entry.name for entry in proto.graph.output],
-    }
+    return tvm_manifest.Library(
+        [entry.name for entry in proto.graph.input],
+        [entry.name for entry in proto.graph.output],
+        tvm_manifest.sha256(path),
+    )
 
 
 @contextmanager

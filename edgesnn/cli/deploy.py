@@ -23,6 +23,8 @@ class Format(StrEnum):
     C = "c"
 
 
+#: The board of a C package, and TVM's target, where none is given.
+_HOST, _THIS_MACHINE = "host", "llvm"
 #: What a device that learns nothing is exported with.
 _NOTHING = "none"
 #: Asks the training people for the prior.
@@ -33,7 +35,14 @@ def export(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder written by `edgesnn quantize`.")],
     folder: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Folder to write.")],
     kind: Annotated[Format, typer.Option("--format", help="What to write beside the ONNX graphs.")] = Format.ONNX,
-    board: Annotated[str, typer.Option(metavar="ID", help="Board of the C package; see `edgesnn boards`.")] = "host",
+    board: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ID",
+            help="Board of the C package (host), or what TVM compiles for: a Linux board or a triple such as "
+            "riscv64-linux-gnu (this machine); see `edgesnn boards`.",
+        ),
+    ] = None,
     learn: Annotated[
         str,
         typer.Option(
@@ -74,10 +83,10 @@ def export(
     ] = False,
 ) -> None:
     """Export integer ONNX graphs and, where asked for, compiled libraries or a C package that fits a board."""
-    from edgesnn import boards, folders, origin, runs
     from edgesnn import export as exporter
+    from edgesnn import folders, origin, runs
 
-    boards.load(board)  # an unknown one is told now, not after the graphs are written
+    _check_board(kind, board)
     folders.make(folder)
     source = runs.load_run(run)
     scope = None if learn == _NOTHING else learn
@@ -88,12 +97,31 @@ def export(
     )  # fmt: skip
     origin.write(folder, run)
     if kind is Format.TVM:
-        exporter.tvm(folder)
+        exporter.tvm(folder, target=board or _THIS_MACHINE)
     elif kind is Format.C:
-        exporter.c(folder, board=board)
+        exporter.c(folder, board=board or _HOST)
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     out.print(table(("file", "size"), ((str(p.relative_to(folder)), size(p.stat().st_size)) for p in files), numbers=1))
     print_line(f"wrote {folder}; next: edgesnn verify {folder}")
+
+
+def _check_board(kind: Format, board: str | None) -> None:
+    """What cannot be compiled for is told now, not after the graphs are written."""
+    if board is None:
+        return
+    if kind is Format.ONNX:
+        raise ConfigError(
+            f"--board: expected --format c or tvm beside it, got {board!r} for graphs alone; leave it out"
+        )
+    if kind is Format.C:
+        from edgesnn import boards
+
+        boards.load(board)
+    else:
+        from edgesnn.export.tvm_targets import resolve
+        from edgesnn.runtime.tvm import import_tvm
+
+        resolve(board, import_tvm())
 
 
 def _window(text: str | None) -> int | Literal["dynamic"] | None:

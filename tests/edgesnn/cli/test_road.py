@@ -149,6 +149,8 @@ def test_a_damaged_graph_is_refused_in_one_line(
         (("adapt", "{model}", "--source", "{images}", "--state", "{images}"), "expected a"),
         (("export", "{model}/../run", "-o", "{model}/../x"), "expected a quantized network"),
         (("export", "{model}/../run-quantized", "-o", "{model}/../x", "--format", "c", "--board", "z80"), "'z80'"),
+        (("export", "{model}/../run-quantized", "-o", "{model}/../x", "--board", "host"), "expected --format c or tvm"),
+        (("export", "{model}/../run-quantized", "-o", "{model}/../x", "--format", "tvm", "--board", "z80"), "'z80'"),
         (("quantize", "{model}/../run", "--weights", "3"), "weights"),
         (("run", "{model}", "--source", "{model}/step.onnx"), "line 1: expected"),
     ],
@@ -160,6 +162,20 @@ def test_a_mistake_on_the_road_is_one_line(
     assert outcome.status == 2
     assert outcome.err.count("\n") == 1
     assert text in outcome.err
+
+
+def test_libraries_are_compiled_for_the_board_that_is_named(edgesnn: Command, model: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tvm", reason="needs apache-tvm")
+    pytest.importorskip("ziglang", reason="needs ziglang")
+    outcome = edgesnn(
+        "export", model.parent / "run-quantized", "-o", tmp_path, "--format", "tvm", "--board", "raspberry-pi-4"
+    )
+    assert outcome.status == 0, outcome.err
+    machine = (tmp_path / "tvm" / "step.so").read_bytes()[18:20]
+    assert machine == b"\xb7\x00"  # AArch64, in the header of ELF
+    outcome = edgesnn("verify", tmp_path, "--backends", "tvm")
+    assert "got one for raspberry-pi-4" in " ".join((outcome.out + outcome.err).split())
+    assert outcome.status
 
 
 def test_verify_ends_with_status_1_and_says_where_a_backend_differs(
