@@ -78,7 +78,10 @@ def _live(graph: Graph) -> dict[str, Buffer]:
 
 
 def _last_reads(graph: Graph) -> dict[str, int]:
-    reads = {tensor.place: position for position, node in enumerate(graph.nodes) for tensor in node.inputs}
+    reads = {
+        place.place: position for position, node in enumerate(graph.nodes) for tensor in node.inputs
+        for place in (tensor, tensor.index) if place is not None
+    }  # fmt: skip
     return reads | ({graph.y.place: len(graph.nodes)} if graph.y is not None else {})
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from edgesnn.export.c_graph import Infer, Node, Tensor
 from edgesnn.export.c_op import Attributes, Op, Refs, call, format_of, like, struct
+from edgesnn.export.c_ops_neuron import by_channel
 from edgesnn.export.c_window import grouped_window_over, window_over
 
 
@@ -165,24 +166,6 @@ def _clamp_gradient(node: Node, refs: Refs) -> list[str]:
                  g.size, node.attributes["low"], node.attributes["high"])]  # fmt: skip
 
 
-def _empf_gradient(node: Node, refs: Refs) -> list[str]:
-    g, v, theta = node.inputs
-    return [call("esnn_empf_gradient", *map(refs.pointer, (g, v, *node.outputs)), g.size, refs.scalar(theta),
-                 node.attributes["k"])]  # fmt: skip
-
-
-def _parallel_empf_gradient(node: Node, refs: Refs) -> list[str]:
-    g, current, theta = node.inputs
-    return [call("esnn_parallel_empf_gradient", *map(refs.pointer, (g, current, *node.outputs)), g.size,
-                 refs.scalar(theta), node.attributes["k"], node.attributes["bits"])]  # fmt: skip
-
-
-def _lif_gradient(node: Node, refs: Refs) -> list[str]:
-    g, v, s, theta = node.inputs
-    return [call("esnn_lif_gradient", *map(refs.pointer, (g, v, s, *node.outputs)), g.size, refs.scalar(theta),
-                 node.attributes["width"], node.attributes["shift"])]  # fmt: skip
-
-
 def _descent(node: Node, refs: Refs) -> tuple[str, str]:
     """Constants of descent on a matrix of weights, one row an output; that of 1-bit weights are their latents'."""
     outputs, *fan_in = node.inputs[-4].shape
@@ -220,8 +203,12 @@ def _conv_scratch(node: Node) -> int:
 
 
 def _learn_threshold(node: Node, refs: Refs) -> list[str]:
-    theta, g, multiplier, count = node.inputs
-    return [call("esnn_learn_threshold", refs.pointer(theta), refs.pointer(g), g.size, node.attributes["limit"],
+    """The kernel of one threshold, or that of several, which is told how many neurons have each."""
+    theta, *row, g, multiplier, count = node.inputs
+    size = theta.size // theta.shape[0] if row else theta.size
+    place = " + ".join([refs.pointer(theta), *(f"{refs.scalar(at)} * {size}" for at in row)])
+    kernel, channels = ("esnn_learn_threshold", []) if size == 1 else ("esnn_learn_thresholds", [size])
+    return [call(kernel, place, *channels, refs.pointer(g), g.size // size, node.attributes["limit"],
                  refs.scalar(multiplier), refs.scalar(count), node.attributes["shift"],
                  f"{node.attributes['seed']}u")]  # fmt: skip
 
@@ -258,9 +245,9 @@ LEARNING: dict[str, Op] = {
         _as("int32", lambda inputs, attributes: (1, inputs[0].size // attributes["taps"])), _backward_delay
     ),
     "ClampGradient": Op(like(0), _clamp_gradient, shares=(0,)),
-    "EMPFGradient": Op(like(0), _empf_gradient, shares=(0,)),
-    "ParallelEMPFGradient": Op(like(0), _parallel_empf_gradient, shares=(0,)),
-    "LIFGradient": Op(like(0), _lif_gradient, shares=(0,)),
+    "EMPFGradient": Op(like(0), by_channel("esnn_empf_gradient", 2, "k"), shares=(0,)),
+    "ParallelEMPFGradient": Op(like(0), by_channel("esnn_parallel_empf_gradient", 2, "k", "bits"), shares=(0,)),
+    "LIFGradient": Op(like(0), by_channel("esnn_lif_gradient", 3, "width", "shift"), shares=(0,)),
     "LearnLinear": Op(
         like(0),
         _learn_linear("esnn_learn_linear"),
@@ -278,6 +265,7 @@ LEARNING: dict[str, Op] = {
         like(0, 1), _learn_conv("esnn_learn_{}binary_conv2d"), _conv_scratch, updates=((0, 0), (1, 1))
     ),
     "LearnThreshold": Op(like(0), _learn_threshold, updates=((0, 0),)),
+    "LearnThresholdAt": Op(like(0), _learn_threshold, updates=((0, 0),)),
     "LearnBias": Op(like(0, 2), _learn_bias, updates=((0, 0), (1, 2))),
     "LearnReadout": Op(
         like(0, 1, 5),

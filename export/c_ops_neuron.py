@@ -9,7 +9,7 @@ from edgesnn.export.c_graph import Node, Tensor
 from edgesnn.export.c_op import Attributes, Kinds, Op, Refs, call, same
 
 
-def _neuron(kernel: str, values: int, *constants: str) -> Callable[[Node, Refs], list[str]]:
+def by_channel(kernel: str, values: int, *constants: str) -> Callable[[Node, Refs], list[str]]:
     """A kernel on so many inputs of a value for each neuron; the others are numbers of all, or of each channel."""
 
     def emit(node: Node, refs: Refs) -> list[str]:
@@ -53,6 +53,11 @@ def _next_step(node: Node, refs: Refs) -> list[str]:
     return [f"*{t} = (*{t} + 1) % {node.attributes['steps']};"]
 
 
+def _last_step(node: Node, refs: Refs) -> list[str]:
+    (t,), steps = node.inputs, node.attributes["steps"]
+    return [f"*{refs.pointer(node.outputs[0])} = ({refs.scalar(t)} + {steps - 1}) % {steps};"]
+
+
 def _taps(inputs: tuple[Tensor, ...], attributes: Attributes) -> Kinds:
     past, x, position = inputs
     kept = [(past.dtype, past.shape), (position.dtype, position.shape)]
@@ -66,14 +71,15 @@ def _delay(node: Node, refs: Refs) -> list[str]:
 
 
 NEURONS: dict[str, Op] = {
-    "EMPF": Op(same("uint8", "int32"), _neuron("esnn_empf", 2, "k", "bits"), updates=((1, 0),)),
-    "GainEMPF": Op(None, _neuron("esnn_empf_gain", 2, "k", "bits"), updates=((1, 0),)),
-    "ParallelEMPF": Op(same("uint8"), _neuron("esnn_parallel_empf", 1, "k", "bits")),
-    "LIF": Op(same("uint8", "int32"), _neuron("esnn_lif", 2), updates=((1, 0),)),
-    "LIFDrop": Op(same("uint8", "int32"), _neuron("esnn_lif_drop", 2), updates=((1, 0),)),
-    "LIFClear": Op(same("uint8", "int32"), _neuron("esnn_lif_clear", 2), updates=((1, 0),)),
+    "EMPF": Op(same("uint8", "int32"), by_channel("esnn_empf", 2, "k", "bits"), updates=((1, 0),)),
+    "GainEMPF": Op(None, by_channel("esnn_empf_gain", 2, "k", "bits"), updates=((1, 0),)),
+    "ParallelEMPF": Op(same("uint8"), by_channel("esnn_parallel_empf", 1, "k", "bits")),
+    "LIF": Op(same("uint8", "int32"), by_channel("esnn_lif", 2), updates=((1, 0),)),
+    "LIFDrop": Op(same("uint8", "int32"), by_channel("esnn_lif_drop", 2), updates=((1, 0),)),
+    "LIFClear": Op(same("uint8", "int32"), by_channel("esnn_lif_clear", 2), updates=((1, 0),)),
     "LeakyIntegrate": Op(same("int32"), _leaky_integrate, updates=((0, 0),)),
     "Trace": Op(same("int32"), _trace, updates=((0, 0),)),
     "Delay": Op(_taps, _delay, updates=((1, 0), (2, 2))),
     "NextStep": Op(same("int32"), _next_step, updates=((0, 0),)),
+    "LastStep": Op(same("int32"), _last_step),
 }

@@ -154,27 +154,13 @@ def _last(hidden: Sequence[HiddenLayer], count: int) -> Sequence[HiddenLayer]:
 def _check(path: ErrorPath, node: Node) -> None:
     """Refuse a node that an error cannot go back through, or that cannot learn."""
     layer = node.name.rpartition(".")[0] or node.name
-    if node.op in NEURONS and not _one(threshold(node)):
-        raise ExportError(
-            f"{layer}: expected neurons with one threshold for the layer and all time steps, got others; learn fewer "
-            "layers: last:N, or the readout alone"
-        )
     if node.op in _STOPS:
         raise ExportError(
             f"{layer}: expected synapses of 1 or 8 bits, neurons, poolings and sums behind the first layer that "
             f"learns, got {node.op}; learn fewer layers: last:N, or the readout alone"
-        )
-    if node.op in ("Rescale", "Requantize") and node.inputs[1].index is not None:
-        raise ExportError(
-            f"{layer}: expected norms that are the same at all time steps behind the first layer that learns, got "
-            "some by time step; learn fewer layers: last:N, or the readout alone"
         )
     if node.op.endswith("Linear") and node.inputs[1].place in path.weights and node.inputs[0].size >= _MOST_INPUTS:
         raise ExportError(
             f"{layer}: expected fewer than {_MOST_INPUTS} inputs of a layer that learns, got {node.inputs[0].size}; "
             "learn fewer layers: last:N"
         )
-
-
-def _one(value: Tensor) -> bool:
-    return value.size == 1 and value.index is None

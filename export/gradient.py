@@ -40,19 +40,32 @@ class Gradient:
         return replace(self, unit=self.unit * factor)
 
 
-def scaled(builder: GraphBuilder, gradient: Gradient, factor: Array, name: str) -> Gradient:
+def scaled(builder: GraphBuilder, gradient: Gradient, factor: Array, name: str, at: str | None = None) -> Gradient:
     """The integers times a factor, [1] or by channel; the unit of the result is for the caller to name.
+
+    A table of factors, [T, 1] or [T, C], is read at the time index `at`.
 
     Raises:
         ExportError: a factor that is not finite, or too large.
     """
-    rank = len(gradient.shape)
-    m, shift = multiplier(np.broadcast_to(factor, gradient.shape[1]), gradient.bound, name)
-    m = m.reshape(-1, *[1] * (rank - 2))
-    constants = [builder.constant(f"{name}.M", m), builder.constant(f"{name}.b", np.zeros_like(m))]
-    builder.call("Rescale", f"{name}.rescale", [gradient.name, *constants], [name], shift=shift)
+    rank, channels = len(gradient.shape), gradient.shape[1]
+    m, shift = multiplier(np.broadcast_to(factor, (*factor.shape[:-1], channels)), gradient.bound, name)
+    m = m.reshape(*m.shape, *[1] * (rank - 2))
+    zeros = np.zeros((channels, *[1] * (rank - 2)), np.int32)
+    factors, offset = builder.constant(f"{name}.M", m), builder.constant(f"{name}.b", zeros)
+    if at is not None:
+        builder.standard("Gather", f"{name}.M.at", [factors, at], [f"{name}.M.now"], axis=0)
+        factors = f"{name}.M.now"
+    builder.call("Rescale", f"{name}.rescale", [gradient.name, factors, offset], [name], shift=shift)
     bound = math.ceil(gradient.bound * float(np.abs(factor).max())) + 1
     return Gradient(name, np.ones(1), bound, gradient.shape)
+
+
+def at_step(builder: GraphBuilder, gradient: Gradient, factors: Array, at: str, name: str) -> Gradient:
+    """The gradient of a value that this one is `factors` times, a table [T, 1] or [T, C], at the time index `at`."""
+    worth = gradient.unit * factors
+    unit = float(np.abs(worth).max()) or 1.0
+    return replace(scaled(builder, gradient, worth / unit, name, at), unit=np.array([unit]))
 
 
 def in_unit(builder: GraphBuilder, gradient: Gradient, unit: float, name: str) -> Gradient:

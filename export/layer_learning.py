@@ -30,7 +30,7 @@ from edgesnn.export.error_path import (
     threshold,
 )
 from edgesnn.export.fixed_point import Q15, multiplier
-from edgesnn.export.gradient import LIMIT, Gradient, in_unit, reshaped, scaled, total, uniform
+from edgesnn.export.gradient import LIMIT, Gradient, at_step, in_unit, reshaped, scaled, total, uniform
 from edgesnn.export.learn import BIAS, COUNT, WEIGHT, error_operands
 from edgesnn.export.learn import learn_spec as readout_spec
 from edgesnn.export.learn import trace_limit as readout_trace_limit
@@ -166,9 +166,14 @@ class _LearnGraph:
             self._pass_on(value, gradient)
 
     def rescale(self, node: Node, gradient: Gradient) -> None:
-        """No node: the worth of an accumulator, by channel."""
-        factors = numpy_helper.to_array(self._factory[node.inputs[1].place]).reshape(-1)
-        self._pass_on(node.inputs[0], gradient.times(factors / 2.0 ** node.attributes["shift"]))
+        """The worth of an accumulator, by channel: no node, but where it differs by time step."""
+        a, m, _ = node.inputs
+        factors = numpy_helper.to_array(self._factory[m.place]) / 2.0 ** node.attributes["shift"]
+        if m.index is None:
+            self._pass_on(a, gradient.times(factors.reshape(-1)))
+            return
+        table, at = factors.reshape(len(factors), -1), self._last_step(m.index, len(factors))
+        self._pass_on(a, at_step(self.builder, gradient, table, at, f"{node.name}.back"))
 
     def requantize(self, node: Node, gradient: Gradient) -> None:
         """Straight through where nothing was clipped. What is 0 was not clipped if no current is below."""
@@ -215,25 +220,45 @@ class _LearnGraph:
             slope, seen = 2.0 ** -numbers["k"], [self._membrane(node)]
         else:
             slope, seen, numbers["bits"] = 2.0 ** -numbers["k"], [self._read(current)], node.attributes["bits"]
-        operands = [spikes.name, *seen, self._updated(theta.place, "int32", [1])]
+        operands = [spikes.name, *seen, self._threshold(theta)]
         self.builder.call(f"{node.op}Gradient", f"{name}.backward", operands, [f"{name}.g"], **numbers)
         membrane = Gradient(f"{name}.g", spikes.unit * slope, spikes.bound, spikes.shape)
-        self._learn_threshold(name, layer, membrane)
+        self._learn_threshold(theta, layer, membrane)
         self._pass_on(current, membrane)
+
+    def _threshold(self, theta: Tensor) -> str:
+        """That the step has read: a number of the layer, or by channel, of all steps or of that one."""
+        shape = self._factory[theta.place].dims
+        table = self._updated(theta.place, "int32", shape)
+        if theta.index is None:
+            return table
+        at = self._last_step(theta.index, shape[0])
+        self.builder.standard("Gather", f"{table}.at", [table, at], [f"{table}.last"], axis=0)
+        return f"{table}.last"
+
+    def _last_step(self, index: Tensor, steps: int) -> str:
+        """The time index at which the step has read its tables of so many rows."""
+        t = index.place
+        if f"{t}.last" not in self._known:
+            self._known.add(f"{t}.last")
+            self.builder.call("LastStep", f"{t}.back", [self._input(t, "int32", [1])], [f"{t}.last"], steps=steps)
+        return f"{t}.last"
 
     def _membrane(self, node: Node) -> str:
         """After the step."""
         v = node.inputs[0]
         return self._input(v.place, v.dtype, v.shape)
 
-    def _learn_threshold(self, name: str, layer: HiddenLayer, membrane: Gradient) -> None:
-        """By a sum that is kept to what would move it through its whole range."""
+    def _learn_threshold(self, theta: Tensor, layer: HiddenLayer, membrane: Gradient) -> None:
+        """By the sum of its neurons, of all or of a channel, that is kept to what would move it through its range."""
+        name = theta.place.removesuffix(".theta")
         factor = self.rate * membrane.unit / layer.membrane**2 * 2.0**_THRESHOLD_BITS
         range_of = math.ceil(2.0 ** (_THRESHOLD_BITS + 23) / max(float(factor[0]), 1.0))
-        limit = min(membrane.bound * math.prod(membrane.shape), range_of)
+        limit = min(membrane.bound * math.prod(membrane.shape) // theta.size, range_of)
         m, shift = multiplier(factor, limit, name)
-        operands = [f"{name}.theta", membrane.name, self.builder.constant(f"{name}.theta_M", m), COUNT]
-        self.builder.call("LearnThreshold", f"{name}.descend", operands, [f"{name}.theta{NEW}"],
+        row = [] if theta.index is None else [self._last_step(theta.index, self._factory[theta.place].dims[0])]
+        operands = [theta.place, *row, membrane.name, self.builder.constant(f"{name}.theta_M", m), COUNT]
+        self.builder.call(f"LearnThreshold{'At' if row else ''}", f"{name}.descend", operands, [theta.place + NEW],
                           limit=limit, shift=shift, seed=self._next_seed())  # fmt: skip
 
     def synapse(self, node: Node, gradient: Gradient) -> None:

@@ -1,7 +1,8 @@
 """Spatial backward in integers (SLTT eq. 12-13): the error at the readout, through weights and neurons of one step.
 
 Shapes: K classes, C inputs and O outputs of a layer, one stream. g is the gradient of the loss with respect to spikes
-or membranes, s32 in a unit of the exporter's choice. The equations are in docs/learning-layers.md.
+or membranes, s32 in a unit of the exporter's choice. theta s32 [1], or one a channel: [C] or [C, 1, 1]. The equations
+are in docs/learning-layers.md.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ def EMPFGradient(g, v, theta, k: int):
     """g where the spike was not clipped, else 0: the straight-through gradient of EM-PF.
 
     A spike s = (m - theta + 2^(k-1)) >> k that was not clipped leaves v' = m - (s << k) with
-    -2^(k-1) <= v' - theta < 2^(k-1). g, v (v', the membrane after the step) s32 [1, C], theta s32 [1].
+    -2^(k-1) <= v' - theta < 2^(k-1). g, v (v', the membrane after the step) s32 [1, C, ...].
     """
     half = op.Pow(op.Constant(value=TWO), op.Constant(value_int=k)) / 2.0
     distance = op.Cast(v, to=DOUBLE) - op.Cast(theta, to=DOUBLE)
@@ -79,7 +80,7 @@ def EMPFGradient(g, v, theta, k: int):
 def ParallelEMPFGradient(g, current, theta, k: int, bits: int):
     """g where the spike of neurons without a membrane was not clipped, else 0: as `EMPFGradient`, of m = sat24(I).
 
-    g, current (I) s32 [1, C, ...], theta s32 [1].
+    g, current (I) s32 [1, C, ...].
     """
     two = op.Constant(value=TWO)
     half = op.Pow(two, op.Constant(value_int=k)) / 2.0
@@ -93,7 +94,7 @@ def ParallelEMPFGradient(g, current, theta, k: int, bits: int):
 def LIFGradient(g, v, s, theta, width: int, shift: int):
     """(g*D + 2^(shift-1)) >> shift, D = max(0, width - |m - theta|), m = v' + theta*s: SLTT's triangle (eq. 6).
 
-    g, v (v', the membrane after the step) s32 [1, C], s u8 [1, C], theta s32 [1]; 2^shift >= width.
+    g, v (v', the membrane after the step) s32 [1, C, ...], s u8 like g; 2^shift >= width.
     """
     threshold = op.Cast(theta, to=DOUBLE)
     distance = op.Abs(op.Cast(v, to=DOUBLE) + threshold * op.Cast(s, to=DOUBLE) - threshold)

@@ -83,17 +83,28 @@ def LearnBinaryLinear(weight, latent, x, step, count, limit: int, shift: int, se
 
 @script(edgesnn_domain, default_opset=op)
 def LearnThreshold(theta, g, M, count, limit: int, shift: int, seed: int):
-    """clamp(theta + ((q + (r >> 16)) >> 16), 0, 2^23 - 1), q = (M*G + 2^(shift-1)) >> shift, r = mix(key),
-    G = clamp(sum(g), -limit, limit).
+    """clamp(theta[c] + ((q[c] + (r[c] >> 16)) >> 16), 0, 2^23 - 1), q[c] = (M*G[c] + 2^(shift-1)) >> shift,
+    r[c] = mix(key ^ c), G[c] = clamp(sum of the g of its neurons, -limit, limit).
 
-    A membrane rises where its threshold falls: the gradient is -sum(g). theta, M, count s32 [1], g s32 [1, C, ...].
+    A membrane rises where its threshold falls: the gradient is -sum(g). theta s32 [1] of all neurons (c = 0), or one a
+    channel, [C] or [C, 1, 1]; M, count s32 [1]; g s32 [1, C, ...].
     """
     most = op.Cast(op.Constant(value_int=limit), to=DOUBLE)
-    total = op.Clip(op.ReduceSum(op.Cast(g, to=DOUBLE), keepdims=0), -most, most)
+    rows = op.Concat(op.Reshape(op.Size(theta), [1]), op.Constant(value_ints=[-1]), axis=0)
+    by_number = op.Reshape(op.Cast(g, to=DOUBLE), rows)
+    total = op.Clip(op.ReduceSum(by_number, op.Constant(value_ints=[1]), keepdims=0), -most, most)
     unit = op.Pow(op.Constant(value=TWO), op.Constant(value_int=shift))
     q = op.Floor(total * op.Cast(M, to=DOUBLE) / unit + 0.5)
-    step = StochasticShift(q, Mix(LearningKey(count, seed=seed)), shift=16)
+    random = Mix(op.BitwiseXor(LearningKey(count, seed=seed), op.Range(0, op.Size(theta), 1)))
+    step = op.Reshape(StochasticShift(q, random, shift=16), op.Shape(theta))
     return op.Cast(op.Clip(op.Cast(theta, to=DOUBLE) + step, 0.0, 8388607.0), to=INT32)
+
+
+@script(edgesnn_domain, default_opset=op)
+def LearnThresholdAt(theta, at, g, M, count, limit: int, shift: int, seed: int):
+    """`LearnThreshold` of the row that the step has read of a table theta s32 [T, ...]; at s32 [1]."""
+    moved = LearnThreshold(op.Gather(theta, at, axis=0), g, M, count, limit=limit, shift=shift, seed=seed)
+    return op.ScatterND(theta, op.Unsqueeze(op.Cast(at, to=INT64), [1]), moved)
 
 
 @script(edgesnn_domain, default_opset=op)

@@ -93,3 +93,10 @@ def Trace(trace, s, leak, gain: int, limit: int):
 def NextStep(t, steps: int):
     """The time index of networks with parameters of their own for each time step: t' = (t + 1) mod steps; t s32 [1]."""
     return op.Cast(op.Mod(op.Cast(t, to=INT64) + 1, op.Constant(value_int=steps)), to=INT32)
+
+
+@script(edgesnn_domain, default_opset=op)
+def LastStep(t, steps: int):
+    """The time index that the most recent step has read: (t + steps - 1) mod steps; t s32 [1] is that of the next."""
+    most = op.Constant(value_int=steps)
+    return op.Cast(op.Mod(op.Cast(t, to=INT64) + most - 1, most), to=INT32)

@@ -114,7 +114,7 @@ def test_the_step_points_where_the_gradient_of_the_float_network_does(tmp_path, 
         steps = compared(model, moves, gradients, RATE)
         assert [length for length, _ in steps.values()] == pytest.approx([1.0] * len(steps), rel=0.15)
         cosines += [cosine for _, cosine in steps.values()]
-    assert len(cosines) == 12
+    assert len(cosines) == (12 if "lif" in case else 18)  # thresholds of these LIF neurons are not trained
     assert min(cosines) > 0.97
 
 
@@ -174,7 +174,6 @@ def test_what_learning_costs_is_known(exported):
 @pytest.mark.parametrize(
     ("case", "scope", "words"),
     [
-        ("empf-per-step", "last:1", r"^neuron2: expected neurons with one threshold for the layer and all time steps"),
         ("empf", "last:3", r"^learn: expected last:1 to last:2"),
     ],
 )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import zoo
-from layer_steps import Formula, compared, float_gradients, integer_steps
+from layer_steps import THRESHOLDS, Formula, compared, float_gradients, integer_steps
 from torch import nn
 from zoo import before, branch, chain, conv, empf
 
@@ -17,6 +17,7 @@ from edgesnn import export
 from edgesnn.export.lower import neurons
 from edgesnn.layers import SECA, TemporalConv
 from edgesnn.models import Feedback, Network, Residual
+from edgesnn.neurons import MembraneNormEMPF
 from edgesnn.runtime import open as open_session
 from edgesnn.runtime.vectors import random_stream
 from edgesnn.runtime.verify import verify
@@ -93,6 +94,24 @@ CASES = {
         }),
         {"BackwardDelay", "LearnBinaryLinear"},
     ),
+    "thresholds by channel": Case(
+        chain(IMAGE, lambda: {
+            "conv1": conv(2, 4), "norm1": nn.BatchNorm2d(4), "neuron1": es.EMPF(per_channel=True),
+            "conv2": conv(4, 5), "norm2": nn.BatchNorm2d(5), "neuron2": es.EMPF(per_channel=True, parallel=True),
+            "pool2": nn.AvgPool2d(2), "flatten": nn.Flatten(), "linear3": nn.Linear(20, 9),
+            "norm3": nn.BatchNorm1d(9), "neuron3": es.EMPF(per_channel=True),
+        }),
+        {"EMPFGradient", "ParallelEMPFGradient", "LearnThreshold"}, 8, 8,
+    ),
+    "numbers by time step": Case(
+        chain(IMAGE, lambda: {
+            "conv1": conv(2, 4), "norm1": nn.BatchNorm2d(4), "neuron1": es.EMPF(steps=3),
+            "conv2": conv(4, 5), "neuron2": MembraneNormEMPF(steps=3, w2=0.5).sized(5),
+            "conv3": conv(5, 5), "norm3": nn.BatchNorm2d(5), "neuron3": es.EMPF(per_channel=True, steps=3),
+            "flatten": nn.Flatten(),
+        }),
+        {"LastStep", "LearnThresholdAt"}, 8, 8,
+    ),
     "behind a frozen block": Case(
         chain(IMAGE, lambda: {
             "conv1": conv(2, 4), "seca1": SECA(3), "neuron1": es.EMPF(per_channel=True),
@@ -155,7 +174,6 @@ def test_steps_point_where_the_gradient_of_the_float_network_does(folder, monkey
     model = export.onnx(qnet, folder, window=zoo.STEPS, learn="all", learning_rate=RATE)
     x, _ = next(iter(data.evaluation_batches("test")))
     limits = np.iinfo(model.input.dtype)
-    cosines: dict[tuple[str, int], float] = {}
     for number in range(2):
         frames = np.clip(np.rint(x[:, number].numpy() / model.input.scale), limits.min, limits.max)
         with open_session(folder, backend="reference") as session:
@@ -164,6 +182,6 @@ def test_steps_point_where_the_gradient_of_the_float_network_does(folder, monkey
             moves = integer_steps(model, session, label)
         gradients = float_gradients(qnet, model, x[:, number : number + 1], trace, label)
         for layer, (length, cosine) in compared(model, moves, gradients, RATE).items():
-            assert length == pytest.approx(1.0, rel=0.1)
-            cosines[layer, number] = cosine
-    assert min(cosines.values()) > case.cosine, cosines
+            few = layer == THRESHOLDS
+            assert length == pytest.approx(1.0, rel=0.2 if few else 0.1), layer
+            assert cosine > (0.9 if few else case.cosine), layer

@@ -28,11 +28,11 @@ def backward(g: Array, w: Array) -> Array:
     return int64(g) @ int64(w)
 
 
-def empf_gradient(g: Array, v: Array, theta: int, k: int) -> Array:
+def empf_gradient(g: Array, v: Array, theta: int | Array, k: int) -> Array:
     return np.where((int64(v) - theta + 2 ** (k - 1)) >> k == 0, int64(g), 0)
 
 
-def lif_gradient(g: Array, v: Array, s: Array, theta: int, width: int, shift: int) -> Array:
+def lif_gradient(g: Array, v: Array, s: Array, theta: int | Array, width: int, shift: int) -> Array:
     m = int64(v) + theta * int64(s)
     return (int64(g) * np.maximum(width - abs(m - theta), 0) + 2 ** (shift - 1)) >> shift
 
@@ -117,14 +117,19 @@ def descend(weight: Array, x: Array, step: Array, count: int, *, limit: int, shi
     return np.clip(int64(weight) - ((steps + r) >> shift), -127, 127)
 
 
-def parallel_empf_gradient(g: Array, current: Array, theta: int, k: int, bits: int) -> Array:
+def parallel_empf_gradient(g: Array, current: Array, theta: int | Array, k: int, bits: int) -> Array:
     level = (np.clip(int64(current), *golden.SAT24) - theta + 2 ** (k - 1)) >> k
     return np.where((level >= 0) & (level < 2**bits), int64(g), 0)
 
 
-def learn_threshold(theta: int, g: Array, multiplier: int, count: int, limit: int, shift: int, seed: int) -> int:
-    q = (int(np.clip(int64(g).sum(), -limit, limit)) * multiplier + 2 ** (shift - 1)) >> shift
-    return int(np.clip(theta + ((q + (int(golden.mix(key(seed, count))) >> 16)) >> 16), 0, 2**23 - 1))
+def learn_threshold(theta: Array, g: Array, multiplier: int, count: int, limit: int, shift: int, seed: int) -> Array:
+    """theta [1] of all neurons, or [C] by channel, g [C, ...]."""
+    moved = []
+    for c, (old, errors) in enumerate(zip(theta.tolist(), g.reshape(len(theta), -1), strict=True)):
+        q = (int(np.clip(int64(errors).sum(), -limit, limit)) * multiplier + 2 ** (shift - 1)) >> shift
+        random = int(golden.mix(key(seed, count) ^ c))
+        moved.append(min(max(old + ((q + (random >> 16)) >> 16), 0), 2**23 - 1))
+    return np.array(moved)
 
 
 def learn_bias(bias: Array, e: Array, count: int, shift: int, seed: int) -> tuple[Array, int]:

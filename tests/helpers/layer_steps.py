@@ -15,12 +15,16 @@ from onnx.reference import ReferenceEvaluator
 
 from edgesnn.export.layer_learning import trace_limit
 from edgesnn.export.lower import lower
+from edgesnn.export.lower.neurons import membrane_unit
 from edgesnn.export.trace import trace_scale
 from edgesnn.models import leaves
 from edgesnn.quant import QuantizedNetwork
 from edgesnn.runtime.model import Model
 
 Array = NDArray[Any]
+
+#: Name of all thresholds in `compared`.
+THRESHOLDS = "thresholds"
 
 
 class Formula:
@@ -84,17 +88,22 @@ class Formula:
         assert fill[3] == -latent[0].size % 8
         return [golden.pack_signs(np.where(moved >= 0, 1, -1)), moved]
 
+    @staticmethod
+    def row(theta, g):
+        """Without the axis of time steps that a table leaves."""
+        return int64(theta[0] if theta.ndim > g.ndim else theta)
+
     def EMPFGradient(self, g, v, theta, k):
-        return [golden_layers.empf_gradient(g, v[0], int(theta[0]), k)]
+        return [golden_layers.empf_gradient(g, v[0], self.row(theta, g), k)]
 
     def ParallelEMPFGradient(self, g, current, theta, k, bits):
-        return [golden_layers.parallel_empf_gradient(g, current[0], int(theta[0]), k, bits)]
+        return [golden_layers.parallel_empf_gradient(g, current[0], self.row(theta, g), k, bits)]
 
     def LIFGradient(self, g, v, s, theta, width, shift):
-        return [golden_layers.lif_gradient(g, v[0], s[0], int(theta[0]), width, shift)]
+        return [golden_layers.lif_gradient(g, v[0], s[0], int64(theta), width, shift)]
 
     def Rescale(self, a, m, b, shift):
-        return [golden.rescale(a, m, b, shift)]
+        return [golden.rescale(a, m[0] if m.ndim > b.ndim else m, b, shift)]
 
     def LearnLinear(self, weight, x, step, count, **numbers):
         return [golden_layers.descend(weight, x[0], step, int(count[0]), **numbers)]
@@ -105,7 +114,19 @@ class Formula:
         return [golden.pack_signs(np.where(moved >= 0, 1, -1)), moved]
 
     def LearnThreshold(self, theta, g, m, count, **numbers):
-        return [np.array([golden_layers.learn_threshold(int(theta[0]), g, int(m[0]), int(count[0]), **numbers)])]
+        moved = golden_layers.learn_threshold(np.ravel(theta), g, int(m[0]), int(count[0]), **numbers)
+        return [moved.reshape(np.shape(theta))]
+
+    def LearnThresholdAt(self, table, at, g, m, count, **numbers):
+        moved, (row,) = np.array(table), at
+        (moved[row],) = self.LearnThreshold(table[row], g, m, count, **numbers)
+        return [moved]
+
+    def LastStep(self, t, steps):
+        return [(np.array(t) - 1) % steps]
+
+    def Gather(self, table, at, axis):
+        return [np.take(table, at, axis)]
 
     def LearnBias(self, bias, e, count, shift, seed):
         moved, counted = golden_layers.learn_bias(bias, e, int(count[0]), shift, seed)
@@ -113,14 +134,18 @@ class Formula:
 
 
 def integer_steps(model, session, label):
-    """The mean move of each hidden weight at a session's state, in units of the tensor that moves."""
+    """The mean move of each hidden weight and threshold at a session's state, against the gradient, in units of the
+    tensor that moves; by layer of synapses, or of neurons.
+    """
     proto = onnx.ModelProto()
     proto.CopyFrom(model.graph("learn"))
     descents = [
         n for n in proto.graph.node
         if n.op_type.startswith("Learn") and n.op_type.endswith(("Linear", "Conv2d")) and "readout" not in n.name
     ]  # fmt: skip
-    proto.graph.output.extend(onnx.ValueInfoProto(name=node.input[-2]) for node in descents)
+    thresholds = [n for n in proto.graph.node if n.op_type.startswith("LearnThreshold")]
+    wanted = {name for node in descents for name in node.input[-3:-1]} | {node.input[-3] for node in thresholds}
+    proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in sorted(wanted - session.tensors().keys()))
     evaluator = ReferenceEvaluator(proto)
     tensors = session.tensors() | {"label": np.array([label], np.int32)}
     feeds = {name: tensors[name] for name in evaluator.input_names}
@@ -136,6 +161,13 @@ def integer_steps(model, session, label):
             geometry = {name: numbers[name] for name in ("limit", "strides", "pads", "dilations", "group")}
             total = golden_layers.conv_step(x[0], step[0], weight.shape[2:], **geometry).reshape(weight.shape)
         moves[node.name.removesuffix(".descend")] = total / 2 ** numbers["shift"]
+    constants = {init.name: onnx.numpy_helper.to_array(init) for init in proto.graph.initializer}
+    for node in thresholds:
+        numbers = {entry.name: onnx.helper.get_attribute_value(entry) for entry in node.attribute}
+        theta, errors = values[node.input[0]], values[node.input[-3]]
+        size = theta[0].size if node.op_type == "LearnThresholdAt" else theta.size
+        total = np.clip(errors.reshape(size, -1).astype(float).sum(axis=1), -numbers["limit"], numbers["limit"])
+        moves[node.name.removesuffix(".descend")] = -total * constants[node.input[-2]] / 2.0 ** (16 + numbers["shift"])
     return moves
 
 
@@ -143,7 +175,7 @@ def float_gradients(
     qnet: QuantizedNetwork, model: Model, frames: torch.Tensor, trace: Array, label: int
 ) -> dict[str, tuple[Array, Array]]:
     """Of every synapse but the readout's: dL/dW at the last of these frames, older states detached (SLTT), and the
-    value of one unit of its weights, by output.
+    value of one unit of its weights, by output; of neurons with trained thresholds dL/dtheta, and that of a membrane.
 
     The loss is the cross-entropy of the running mean of spikes, whose gradient goes through the present spikes.
     """
@@ -165,21 +197,34 @@ def float_gradients(
     logits = (mean + present - present.detach()) @ weight.value.detach().T + (0 if bias is None else bias.detach())
     torch.nn.functional.cross_entropy(logits, torch.tensor([label])).backward()
     synapses = {name: layer for name, layer in leaves(qnet) if hasattr(layer, "quant_weight") and name != "readout"}
-    return {
+    found = {
         name: (layer.weight.grad.numpy(), layer.quant_weight().scale.detach().numpy().reshape(-1))
         for name, layer in synapses.items()
     }
+    for name, layer in leaves(qnet):
+        if getattr(layer, "theta_raw", None) is not None:  # theta is the softplus of it
+            slope = torch.sigmoid(layer.theta_raw.detach())
+            gradient = layer.theta_raw.grad / slope
+            row = (len(frames) - 1) % len(gradient)  # of the others, none has one
+            found[name] = gradient[row].numpy(), np.array([membrane_unit(layer)])
+    return found
 
 
 def compared(
     model: Model, moves: dict[str, Array], gradients: dict[str, tuple[Array, Array]], rate: float
 ) -> dict[str, tuple[float, float]]:
-    """Of each layer that moves: the length of its step over that of rate times the gradient, and their cosine."""
-    found = {}
-    for layer, move in moves.items():
-        gradient, scale = gradients[layer]
+    """Of the weights of each layer that moves, and of the thresholds of all (those of a layer are few, and their errors
+    cancel): the length of the step over that of rate times the gradient, and their cosine.
+    """
+    steps: dict[str, list[tuple[Array, Array]]] = {}
+    for layer in (name for name in moves if name in gradients):
+        move, (gradient, scale) = moves[layer], gradients[layer]
         unit = 1 / 127 if f"{layer}.latent" in model.factory else scale.reshape(-1, *[1] * (move.ndim - 1))
-        step, wanted = (move * unit).ravel(), rate * gradient.ravel()
+        key = THRESHOLDS if f"{layer}.theta" in model.factory else layer
+        steps.setdefault(key, []).append(((move * unit).ravel(), rate * gradient.ravel()))
+    found = {}
+    for layer, pairs in steps.items():
+        step, wanted = (np.concatenate(values) for values in zip(*pairs, strict=True))
         length, target = float(np.linalg.norm(step)), float(np.linalg.norm(wanted))
         if length or target:
             found[layer] = length / target, float(step @ wanted) / length / target

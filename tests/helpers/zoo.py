@@ -80,8 +80,9 @@ def settle(net: Network, data: Dataset) -> Network:
     """Statistics of norms from the data, low thresholds, and every weight that starts at zero set to something."""
     generator = torch.Generator().manual_seed(2)
     for name, parameter in net.named_parameters():
-        if name.endswith("theta_raw"):
-            parameter.data.fill_(-2.0)
+        if name.endswith("theta_raw"):  # those of channels and time steps differ
+            count = parameter.numel()
+            parameter.data.copy_((torch.linspace(-2.2, -1.8, count + 2)[1:-1]).reshape(parameter.shape))
         elif not parameter.detach().any():
             parameter.data.copy_(torch.randn(parameter.shape, generator=generator) * 0.2)
     for layer in net.modules():

@@ -74,11 +74,6 @@ class Drawer:
         self.synapses: list[Weights] = []
         self.hidden: list[HiddenLayer] = []
 
-    @property
-    def stepped(self) -> bool:
-        """Whether numbers of the layer that is drawn differ by time step: not where an error goes through them."""
-        return self.by_step and not self.part.reached
-
     def chance(self, probability: float) -> bool:
         return self.random.random() < probability
 
@@ -93,7 +88,7 @@ class Drawer:
 
         Now and then it is one of the `fixed` values throughout.
         """
-        full = (self.steps, *shape) if self.stepped else shape
+        full = (self.steps, *shape) if self.by_step else shape
         value = self.integers(low, high, full)
         if fixed and self.chance(0.5):
             value = np.full(full, self.random.choice(fixed))
@@ -101,8 +96,11 @@ class Drawer:
 
     def constant(self, name: str, value: Array) -> str:
         """A constant, or the row of this time step where it is a table."""
-        self.builder.constant(name, value.astype(np.int32))
-        if not self.stepped:
+        return self.now(self.builder.constant(name, value.astype(np.int32)))
+
+    def now(self, name: str) -> str:
+        """These numbers, or the row of this time step where they are a table."""
+        if not self.by_step:
             return name
         self.builder.standard("Gather", f"{name}.at", [name, "t"], [f"{name}.now"], axis=0)
         return f"{name}.now"
@@ -115,7 +113,7 @@ class Drawer:
         shift = self.random.randint(8 if self.level is None else min(max(8, 2 - math.floor(math.log2(factor))), 30), 30)
         largest = min(MULTIPLIER_LIMIT - 1, min(EXACT // 2, CURRENT << shift) // a.largest)
         shape = column(a.shape)
-        full = (self.steps, *shape) if self.stepped and bias is None else shape
+        full = (self.steps, *shape) if self.by_step and bias is None else shape
         drawn = self.values.uniform(0.5, 1.5, full) * self.values.choice([-1, 1], full) * factor * 2.0**shift
         m = np.rint(np.clip(drawn, -largest, largest))
         if bias is None:

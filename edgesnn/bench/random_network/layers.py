@@ -23,14 +23,15 @@ def fire(d: Drawer, name: str, current: Signal) -> Signal:
     """A layer of neurons, with numbers of the whole layer or of each channel."""
     b, draw, function = d.builder, d.random, d.random.choice(_THAT_LEARN if d.part.reached else _NEURONS)
     by_channel = d.chance(0.4)
-    shape: Shape = column(current.shape) if by_channel else (() if d.stepped else (1,))
+    shape: Shape = column(current.shape) if by_channel else (() if d.by_step else (1,))
     grade: dict[str, Any] = {"k": draw.randint(1, 15), "bits": draw.choice((1, 2, 4, 8))}
     highest = 2 ** draw.randint(1, 22)
     if d.level is not None:
         grade["k"] = min(max(d.level - grade["bits"] + draw.randint(-1, 1), 1), 15)
         highest = 2 ** draw.randint(1, d.level)
     if d.part.reached:
-        theta = b.param(f"{name}.theta", d.integers(0, highest, (1,)).astype(np.int32))
+        full = (d.steps, *shape) if d.by_step else shape
+        theta = d.now(b.param(f"{name}.theta", d.integers(0, highest, full).astype(np.int32)))
         level = d.level or 0
         width = round(2 ** draw.uniform(level - 4, level + 1)) if function == "LIF" else None
         d.hidden.append(HiddenLayer(name, 2.0**-level, width, tuple(d.synapses)))

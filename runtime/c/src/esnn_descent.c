@@ -59,9 +59,9 @@ void esnn_learn_binary_linear(uint8_t *weight, int8_t *latent, const void *x, es
     descend_rows(latent, weight, x, format, step, (uint32_t)count, scratch, d);
 }
 
-void esnn_learn_threshold(int32_t *theta, const int32_t *g, uint32_t n, int64_t limit, int32_t multiplier,
-                          int32_t count, uint32_t shift, uint32_t seed) {
-    const uint32_t random = esnn_mix(esnn_random_key(seed, (uint32_t)count)) >> 16;
+/* The threshold of the neurons with these errors; `random` has 16 bits. */
+static inline void move_threshold(int32_t *theta, const int32_t *g, uint32_t n, int64_t limit, int32_t multiplier,
+                                  uint32_t random, uint32_t shift) {
     int64_t total = 0;
     for (uint32_t i = 0; i < n; i++) {
         total += g[i];
@@ -69,6 +69,20 @@ void esnn_learn_threshold(int32_t *theta, const int32_t *g, uint32_t n, int64_t 
     total = esnn_clamp64(total, -limit, limit);
     const int64_t q = esnn_asr64(total * multiplier + ((int64_t)1 << (shift - 1)), shift);
     *theta = (int32_t)esnn_clamp64(*theta + esnn_asr64(q + random, 16), 0, 8388607);
+}
+
+void esnn_learn_threshold(int32_t *theta, const int32_t *g, uint32_t n, int64_t limit, int32_t multiplier,
+                          int32_t count, uint32_t shift, uint32_t seed) {
+    const uint32_t random = esnn_mix(esnn_random_key(seed, (uint32_t)count)) >> 16;
+    move_threshold(theta, g, n, limit, multiplier, random, shift);
+}
+
+void esnn_learn_thresholds(int32_t *theta, uint32_t channels, const int32_t *g, uint32_t n, int64_t limit,
+                           int32_t multiplier, int32_t count, uint32_t shift, uint32_t seed) {
+    const uint32_t key = esnn_random_key(seed, (uint32_t)count);
+    for (uint32_t c = 0; c < channels; c++) {
+        move_threshold(theta + c, g + c * n, n, limit, multiplier, esnn_random(key, c) >> 16, shift);
+    }
 }
 
 void esnn_learn_bias(int32_t *bias, const int32_t *e, uint32_t classes, int32_t *count, uint32_t shift, uint32_t seed) {

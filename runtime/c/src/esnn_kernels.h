@@ -287,9 +287,12 @@ void esnn_learn_dilated_conv2d(int8_t *weight, const void *x, esnn_format format
 void esnn_learn_dilated_binary_conv2d(uint8_t *weight, int8_t *latent, const void *x, esnn_format format,
                                       const int32_t *step, int32_t count, uint32_t *scratch, const esnn_descent *d,
                                       const esnn_grouped_window *g);
-/* The threshold [1] of a layer of n neurons, by the sum of their gradients, kept to `limit`. */
+/* The threshold [1] of a layer of n neurons, by the sum of their gradients, kept to `limit`; or one a channel [C], of n
+ * neurons each. */
 void esnn_learn_threshold(int32_t *theta, const int32_t *g, uint32_t n, int64_t limit, int32_t multiplier,
                           int32_t count, uint32_t shift, uint32_t seed);
+void esnn_learn_thresholds(int32_t *theta, uint32_t channels, const int32_t *g, uint32_t n, int64_t limit,
+                           int32_t multiplier, int32_t count, uint32_t shift, uint32_t seed);
 /* The bias [K] of the readout; ends the learning step by counting it. */
 void esnn_learn_bias(int32_t *bias, const int32_t *e, uint32_t classes, int32_t *count, uint32_t shift, uint32_t seed);
 

@@ -148,9 +148,18 @@ def test_thresholds_and_biases(seed, size, shift):
     most = min(2**30 - 1, (2**52 - 2 ** (shift - 1)) // (size * 2**30))
     m, count, draw = int(rng.integers(0, most, endpoint=True)), int(rng.integers(2**31)), int(rng.integers(2**32))
     limit = int(rng.choice([1, 2**31, size * 2**30]))
-    wanted = golden_layers.learn_threshold(theta, g[0], m, count, limit, shift, draw)
-    inputs = {"theta": one(theta), "g": g, "M": one(m), "count": one(count)}
-    assert_function("LearnThreshold", inputs, [[wanted]], ["int32"], limit=limit, shift=shift, seed=draw)
+    by_channel = np.array([theta, 0, 2**23 - 1], np.int32)
+    images = ends(rng, -(2**30), 2**30, (1, 3, 1, size))
+    for numbers, errors in ((one(theta), g), (by_channel.reshape(3, 1, 1), images), (by_channel, images[..., 0, 0])):
+        wanted = golden_layers.learn_threshold(numbers.ravel(), errors[0], m, count, limit, shift, draw)
+        inputs = {"theta": numbers, "g": errors, "M": one(m), "count": one(count)}
+        wanted = wanted.reshape(numbers.shape)
+        assert_function("LearnThreshold", inputs, [wanted], ["int32"], limit=limit, shift=shift, seed=draw)
+    table, at = np.stack([by_channel, by_channel[::-1]]).reshape(2, 3, 1, 1), int(rng.integers(2))
+    moved = table.copy()
+    moved[at, :, 0, 0] = golden_layers.learn_threshold(table[at].ravel(), images[0], m, count, limit, shift, draw)
+    inputs = {"theta": table, "at": one(at), "g": images, "M": one(m), "count": one(count)}
+    assert_function("LearnThresholdAt", inputs, [moved], ["int32"], limit=limit, shift=shift, seed=draw)
     e, bias = ends(rng, -(2**15), 2**15, (1, size)), ends(rng, *golden.SAT24, size)
     bias_shift = 1 + shift % 32
     inputs = {"bias": bias, "e": e, "count": one(count)}
@@ -165,6 +174,11 @@ def test_error_of_the_readout():
     wanted = golden_layers.readout_error(*(inputs[name] for name in ("weight", "bias")), inputs["trace"][0],
                                          inputs["M"], 2, 30)  # fmt: skip
     assert_function("ReadoutError", inputs, [wanted[None]], ["int32"], shift=30)
+
+
+@pytest.mark.parametrize(("t", "steps", "last"), [(1, 4, 0), (0, 4, 3), (3, 4, 2), (0, 1, 0)])
+def test_the_last_step_is_the_one_before_the_next(t, steps, last):
+    assert_function("LastStep", {"t": one(t)}, [one(last)], ["int32"], steps=steps)
 
 
 def test_what_is_kept_is_the_value():

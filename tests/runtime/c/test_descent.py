@@ -92,9 +92,15 @@ def test_thresholds_and_biases(kernels, seed, shift, size, count):
     g, theta = ends(rng, -(2**30), 2**30, size), np.array([rng.choice([0, 2**23 - 1, 900])], np.int32)
     m = int(rng.integers(0, min(2**30 - 1, (2**52 - 2 ** (shift - 1)) // (size * 2**30)), endpoint=True))
     limit = int(rng.choice([1, 2**31, size * 2**30]))
-    wanted = golden_layers.learn_threshold(int(theta[0]), g, m, count, limit, shift, seed)
-    kernels.esnn_learn_threshold(p(theta), p(g), size, ctypes.c_int64(limit), m, count, shift, ctypes.c_uint32(seed))
-    assert int(theta[0]) == wanted
+    by_channel = ends(rng, 0, 2**23 - 1, size)
+    wanted, tail = golden_layers.learn_threshold(theta, g, m, count, limit, shift, seed), (
+        ctypes.c_int64(limit), m, count, shift, ctypes.c_uint32(seed))  # fmt: skip
+    kernels.esnn_learn_threshold(p(theta), p(g), size, *tail)
+    assert theta == wanted
+    images = ends(rng, -(2**30), 2**30, (size, 2))
+    wanted = golden_layers.learn_threshold(by_channel, images, m // 2, count, limit, shift, seed)
+    kernels.esnn_learn_thresholds(p(by_channel), size, p(images), 2, ctypes.c_int64(limit), m // 2, *tail[2:])
+    np.testing.assert_array_equal(by_channel, wanted)
     e, bias, counter = ends(rng, -(2**15), 2**15, size), ends(rng, *golden.SAT24, size), np.array([count], np.int32)
     moved, counted = golden_layers.learn_bias(bias, e, count, shift, seed)
     kernels.esnn_learn_bias(p(bias), p(e), size, p(counter), shift, ctypes.c_uint32(seed))
