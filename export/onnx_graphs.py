@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import onnx as onnx_format
 
@@ -131,6 +131,14 @@ def _identifier(name: str) -> str:
     return cleaned if cleaned and not cleaned[0].isdigit() else f"model_{cleaned}"
 
 
+def _flattened(data: dict[str, Any], key: str, values: int) -> list[float]:
+    """Mean or spread of each channel; of each value where images of several channels enter a network as one row."""
+    channels: list[float] = data[key]
+    if data["frame"] is not None or len(channels) in (1, values):
+        return channels
+    return [number for number in channels for _ in range(values // len(channels))]
+
+
 def _metadata(
     qnet: Network, lowered: Lowered, name: str, rule: str, steps: int, spec: LearnSpec | None
 ) -> dict[str, str]:
@@ -145,8 +153,7 @@ def _metadata(
         "dtype": "int8" if lowered.input.low < 0 else "uint8",
         "scale": lowered.input.unit,
         "zero_point": 0,
-        "mean": data["mean"],
-        "std": data["std"],
+        **{key: _flattened(data, key, lowered.input.shape[0]) for key in ("mean", "std")},
     }
     values = {
         "format": FORMAT,

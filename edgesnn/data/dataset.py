@@ -55,6 +55,8 @@ class Images:
             raise DataError(
                 f"images: expected a label for each of {len(self.values)} images, got {len(self.labels)}; give as many"
             )
+        if self.labels.dtype != np.int64:
+            raise DataError(f"images: expected labels of int64, got {self.labels.dtype}; use labels.astype(np.int64)")
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -92,6 +94,38 @@ class Dataset:
     shift: int = 0
     variation: Variation | None = None
     channels: tuple[str, ...] = ()  # names of a row's values, in order; empty where they have none
+
+    def __post_init__(self) -> None:
+        where = f"data '{self.name}'"
+        for what, values in (("mean", self.mean), ("std", self.std)):
+            if not isinstance(values, np.ndarray) or values.ndim != 1 or not np.isfinite(values).all():
+                raise DataError(f"{where}: {what}: expected an array of a finite number a channel, got {values!r}")
+        if not (self.std > 0).all():
+            raise DataError(f"{where}: std: expected numbers above 0, got {self.std.min()}; drop what never changes")
+        if len(set(self.classes)) != len(self.classes):
+            raise DataError(f"{where}: expected classes of different names, got {list(self.classes)}; rename some")
+        for split in SPLITS:
+            self._check(f"{where}: {split}", self.split(split))
+
+    def _check(self, where: str, split: Split) -> None:
+        """That samples are of the shape that a network gets, and that each has a class."""
+        if isinstance(split, Images):
+            shape, labels = split.values.shape[split.channels :], set(np.unique(split.labels).tolist())
+            if shape != tuple(self.input_shape):
+                raise DataError(f"{where}: expected samples of shape {self.input_shape}, got {shape}; give one shape")
+        else:
+            labels = {recording.label for recording in split}
+            for recording in split:
+                rows, width = recording.rows.shape, self.stream_frame.channels
+                if len(rows) != 2 or rows[1] != width:
+                    raise DataError(
+                        f"{where}: recording {recording.id}: expected rows [L, {width}] as the frame says, got {rows}"
+                    )
+        if labels and not 0 <= min(labels) <= max(labels) < len(self.classes):
+            raise DataError(
+                f"{where}: expected labels 0 to {len(self.classes) - 1}, got {min(labels)} to {max(labels)}; "
+                "name every class"
+            )
 
     def split(self, name: str) -> Split:
         if name not in SPLITS:

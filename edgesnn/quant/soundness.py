@@ -7,6 +7,7 @@ from torch import nn
 
 from edgesnn.errors import QuantizationError
 from edgesnn.models import Network, leaves
+from edgesnn.neurons import Neuron
 
 
 def check_sound(net: Network) -> None:
@@ -24,11 +25,13 @@ def check_sound(net: Network) -> None:
                 )
     owners: dict[int, str] = {}
     for path, module in net.named_modules(remove_duplicate=False):
-        if isinstance(module, nn.Linear | nn.Conv2d):
+        shared = module.weight if isinstance(module, nn.Linear | nn.Conv2d) else module
+        if shared is not module or isinstance(module, Neuron):
             name = ".".join(part for part in path.split(".") if part != "layers")
-            owner = owners.setdefault(id(module.weight), name)
+            owner = owners.setdefault(id(shared), name)
             if owner != name:
+                what = "neurons" if shared is module else "weights"
                 raise QuantizationError(
-                    f"{name}: expected weights of its own, got those of {owner}; give each layer its own module, "
+                    f"{name}: expected {what} of its own, got those of {owner}; give each layer its own module, "
                     "copy.deepcopy makes one"
                 )

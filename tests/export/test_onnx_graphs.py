@@ -175,6 +175,21 @@ def test_a_window_of_any_number_of_steps_is_of_the_same_model(folder, tmp_path, 
     assert all(check.equal and check.compared for check in verify(other.path, steps=12))
 
 
+def test_images_of_several_channels_that_enter_as_one_row_keep_their_normalization(tmp_path):
+    random = np.random.default_rng(0)
+    values = random.normal((3.0, -50.0, 900.0), (1.0, 20.0, 300.0), (24, 2, 4, 3)).transpose(0, 3, 1, 2)
+    images = es.data.Images(values.astype(np.float32), np.arange(24) % 2)
+    data = es.data.from_images(images, None, images)
+    net = es.models.mlp(24, [6], 2, es.EMPF(theta=0.1))
+    model = export.onnx(es.quantize(net, calibrate=data, epochs=0), tmp_path)
+    mean, std = (part.reshape(3, 1, 1) for part in (data.mean, data.std))
+    scaled = np.rint((images.values.astype(np.float64) - mean) / std / model.input.scale).reshape(24, 24)
+    np.testing.assert_array_equal(model.quantize(images.values.reshape(24, 24)), np.clip(scaled, -128, 127))
+    assert scaled.std(0).min() > 10
+    export.c(tmp_path)
+    assert all(check.equal for check in verify(tmp_path, ["ort", "native"], steps=4))
+
+
 def test_exporting_again_without_learning_removes_the_learning_graph(folder, tmp_path):
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     assert (tmp_path / "learn.onnx").exists()

@@ -44,7 +44,7 @@ def planted(monkeypatch, stream):
         train = tuple(replace(template, label=label, person=person) for (_, label), person in
                       zip(recordings, who, strict=True))  # fmt: skip
         monkeypatch.setattr(subject, "traces", lambda *_: iter(recordings))
-        return choose_prior(net, replace(data, classes=("a", "b"), train=train))
+        return choose_prior(net, replace(data, classes=("a", "b"), train=train, validation=(), test=()))
 
     return choose
 

@@ -54,7 +54,7 @@ def test_clips_have_as_many_steps_as_frames():
     ("train", "test", "said"),
     [
         (images(0), images(3), "expected images to train with"),
-        (images(9), images(3, (1, 4, 5)), "test: expected samples of the shape (1, 4, 4) of train, got (1, 4, 5)"),
+        (images(9), images(3, (1, 4, 5)), "test: expected samples of shape (1, 4, 4), got (1, 4, 5)"),
         (images(9), images(4, classes=4), "test: expected labels 0 to 2, got 0 to 3; name every class"),
         (Images(np.full((2, 3), np.nan, np.float32), np.array([0, 1])), images(0, (3,)), "train: expected finite"),
     ],
@@ -75,8 +75,8 @@ def test_recordings_make_a_stream():
     ("train", "said"),
     [
         ([], "expected recordings to train with"),
-        (recordings(1, channels=3), "recording 0: expected rows [L, 2], got (9, 3); set the frame"),
-        (recordings(1, label=2), "recording 0: expected a label 0 to 1, got 2; name every class"),
+        (recordings(1, channels=3), "recording 0: expected rows [L, 2] as the frame says, got (9, 3)"),
+        (recordings(1, label=2), "train: expected labels 0 to 1, got 2 to 2; name every class"),
     ],
 )
 def test_bad_recordings_are_named(train, said):

@@ -1,5 +1,7 @@
 """Frames, normalization, batches and the evaluation protocol, on small hand-made data and on the real sets."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -227,3 +229,25 @@ def test_images_of_one_axis_are_normalized_by_channel():
     assert mean.shape == std.shape == (3,)
     torch.testing.assert_close(batch.mean((0, 2)), torch.zeros(3), atol=1e-5, rtol=0)
     torch.testing.assert_close(batch.std((0, 2), correction=0), torch.ones(3), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"mean": [10.0, -2.0]}, "mean: expected an array of a finite number a channel, got [10.0, -2.0]"),
+        ({"mean": np.array([np.nan, 0.0])}, "mean: expected an array of a finite number"),
+        ({"std": np.array([2.0, 0.0])}, "std: expected numbers above 0, got 0.0"),
+        ({"classes": ("a", "a")}, "expected classes of different names, got ['a', 'a']"),
+        ({"frame": Frame(4, 2, 3)}, "train: recording 0: expected rows [L, 3] as the frame says, got (21, 2)"),
+        ({"classes": ("a",)}, "train: expected labels 0 to 0, got 1 to 1; name every class"),
+    ],
+)
+def test_what_does_not_fit_together_is_named(changed, said):
+    with pytest.raises(DataError) as error:
+        replace(stream([recording(0, 1, 1)]), **changed)
+    assert said in str(error.value)
+
+
+def test_labels_of_another_type_are_named():
+    with pytest.raises(DataError, match=r"expected labels of int64, got int32; use labels\.astype"):
+        Images(np.zeros((2, 3), np.float32), np.zeros(2, np.int32))

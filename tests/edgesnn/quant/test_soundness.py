@@ -64,6 +64,14 @@ def test_a_layer_that_is_used_twice(trained):
         quantized(with_layers(trained, twice))
 
 
+def test_neurons_that_are_used_twice(trained):
+    def twice(layers):
+        layers["neuron2"] = layers["neuron1"]
+
+    with pytest.raises(QuantizationError, match="neuron2: expected neurons of its own, got those of neuron1; give"):
+        quantized(with_layers(trained, twice))
+
+
 def test_two_layers_with_one_parameter(trained):
     def tied(layers):
         layers["linear1"] = copy.deepcopy(layers["linear2"])

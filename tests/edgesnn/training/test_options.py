@@ -194,11 +194,10 @@ class TestData:
         assert file.read_bytes() == before
 
     def test_labels_beyond_the_classes(self, data):
-        def change(values, labels):
-            labels[0] = 10
-
+        changed = self.poisoned(data, lambda values, labels: None)
+        changed.train.labels[0] = 10  # after the data set has looked at them
         with pytest.raises(TrainingError, match="labels of 0 to 9, got 0 to 10"):
-            es.fit(network(), self.poisoned(data, change), **SETTINGS)
+            es.fit(network(), changed, **SETTINGS)
 
     def test_labels_of_another_length(self, data):
         with pytest.raises(DataError, match="expected a label for each of 100 images, got 99"):
