@@ -45,15 +45,20 @@ def _upsampled(inputs: tuple[Tensor, ...], attributes: Attributes) -> Kinds:
     return [(x.dtype, (*x.shape[:2], len(rows), len(columns)))]
 
 
-def _upsample(node: Node, refs: Refs) -> list[str]:
-    x, y = node.inputs[0], node.outputs[0]
+def enlarged(kernel: str, node: Node, refs: Refs, small: Tensor, large: Tensor) -> list[str]:
+    """A kernel on the input and the output, one of which has the pixels of the other at several places."""
     declarations, addresses = [], []
     for axis in ("rows", "columns"):
         addresses.append(f"{refs.identifier(node.name)}_{axis}")
         values = ", ".join(map(str, node.attributes[axis]))
         declarations.append(f"static const uint16_t {addresses[-1]}[] = {{{values}}};")
-    return [*declarations, call("esnn_upsample2d", refs.pointer(x), refs.pointer(y), *x.shape[1:], *addresses,
-                                 *y.shape[2:])]  # fmt: skip
+    (x,), (y,) = node.inputs, node.outputs
+    return [*declarations, call(kernel, refs.pointer(x), refs.pointer(y), *small.shape[1:], *addresses,
+                                *large.shape[2:])]  # fmt: skip
+
+
+def _upsample(node: Node, refs: Refs) -> list[str]:
+    return enlarged("esnn_upsample2d", node, refs, node.inputs[0], node.outputs[0])
 
 
 def _rescale(node: Node, refs: Refs) -> list[str]:

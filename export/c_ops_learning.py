@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from edgesnn.export.c_graph import Infer, Node, Tensor
 from edgesnn.export.c_op import Attributes, Op, Refs, call, format_of, like, struct
+from edgesnn.export.c_ops_current import enlarged
 from edgesnn.export.c_ops_neuron import by_channel
 from edgesnn.export.c_window import grouped_window_over, window_over
 
@@ -154,6 +155,10 @@ def _backward_sum_pool(node: Node, refs: Refs) -> list[str]:
     return [declaration, call("esnn_backward_sum_pool2d", refs.pointer(g), refs.pointer(back), window)]
 
 
+def _backward_upsample(node: Node, refs: Refs) -> list[str]:
+    return enlarged("esnn_backward_upsample2d", node, refs, node.outputs[0], node.inputs[0])
+
+
 def _backward_delay(node: Node, refs: Refs) -> list[str]:
     """The newest tap is the last."""
     (g,), (back,) = node.inputs, node.outputs
@@ -224,6 +229,9 @@ def _as(dtype: str, shape: Callable[[tuple[Tensor, ...], Attributes], tuple[int,
     return lambda inputs, attributes: [(dtype, shape(inputs, attributes))]
 
 
+#: An image of the gradient's channels, of the size that an attribute names.
+_of_size = _as("int32", lambda inputs, attributes: (*inputs[0].shape[:2], *attributes["size"]))
+
 LEARNING: dict[str, Op] = {
     "Retain": Op(like(0), _retain, updates=((0, 0),)),
     "ReadoutError": Op(_as("int32", lambda inputs, _: (1, inputs[0].shape[0])), _readout_error, arrays=(3,)),
@@ -238,9 +246,8 @@ LEARNING: dict[str, Op] = {
     "BackwardConv2d": Op(_as("int32", _image), _backward_conv("esnn_backward_{}conv2d"), arrays=(1,)),
     "BackwardBinaryConv2d": Op(_as("int32", _image), _backward_conv("esnn_backward_{}binary_conv2d"), arrays=(1,)),
     "BackwardMaxPool2d": Op(_as("int32", lambda inputs, _: inputs[1].shape), _backward_maxpool),
-    "BackwardSumPool2d": Op(
-        _as("int32", lambda inputs, attributes: (*inputs[0].shape[:2], *attributes["size"])), _backward_sum_pool
-    ),
+    "BackwardSumPool2d": Op(_of_size, _backward_sum_pool),
+    "BackwardUpsample2d": Op(_of_size, _backward_upsample),
     "BackwardDelay": Op(
         _as("int32", lambda inputs, attributes: (1, inputs[0].size // attributes["taps"])), _backward_delay
     ),
@@ -248,6 +255,8 @@ LEARNING: dict[str, Op] = {
     "EMPFGradient": Op(like(0), by_channel("esnn_empf_gradient", 2, "k"), shares=(0,)),
     "ParallelEMPFGradient": Op(like(0), by_channel("esnn_parallel_empf_gradient", 2, "k", "bits"), shares=(0,)),
     "LIFGradient": Op(like(0), by_channel("esnn_lif_gradient", 3, "width", "shift"), shares=(0,)),
+    "LIFDropGradient": Op(like(0), by_channel("esnn_lif_drop_gradient", 3, "width", "shift"), shares=(0,)),
+    "LIFClearGradient": Op(like(0), by_channel("esnn_lif_clear_gradient", 3, "width", "shift"), shares=(0,)),
     "LearnLinear": Op(
         like(0),
         _learn_linear("esnn_learn_linear"),
@@ -281,6 +290,7 @@ LEARNING: dict[str, Op] = {
         _learn_means,
         lambda node: 2 * _trace_of(node).size,
         updates=((0, 0), (1, 1), (2, 2), (3, 3)),
+        arrays=(5,),  # the metric [C, C]; the means are two a class
     ),
     "GuardDecide": Op(like(1), _guard_decide, writes=True),
 }

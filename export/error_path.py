@@ -25,17 +25,16 @@ from edgesnn.runtime.model import PersistentTensor
 
 SYNAPSES = ("Linear", "BinaryLinear", "Conv2d", "BinaryConv2d", "GroupedConv2d", "GroupedBinaryConv2d")
 MAXIMA, SUMS = ("MaxPool2d", "PaddedMaxPool2d"), ("SumPool2d", "AveragePool2d")
-NEURONS = ("EMPF", "ParallelEMPF", "LIF")
+NEURONS = ("EMPF", "ParallelEMPF", "LIF", "LIFDrop", "LIFClear")
 #: Functions that an error passes, and the inputs that it goes to.
 _PASSES: dict[str, Sequence[int]] = {
-    **dict.fromkeys((*SYNAPSES, *MAXIMA, *SUMS, "Rescale", "Requantize", "Widen", "ParallelEMPF"), (0,)),
-    **dict.fromkeys(("EMPF", "LIF", "Delay"), (1,)),
+    **dict.fromkeys((*SYNAPSES, *MAXIMA, *SUMS, "Upsample2d", "Rescale", "Requantize", "Widen", "ParallelEMPF"), (0,)),
+    **dict.fromkeys(("EMPF", "LIF", "LIFDrop", "LIFClear", "Delay"), (1,)),
     "Add": (0, 1),
 }
 #: Those that it does not, and what depends on a layer before them.
 _STOPS: dict[str, Sequence[int]] = {
-    **dict.fromkeys(("PackedLinear", "PackedConv2d", "Upsample2d"), (0,)),
-    **dict.fromkeys(("LIFDrop", "LIFClear"), (1,)),
+    **dict.fromkeys(("PackedLinear", "PackedConv2d"), (0,)),
     "ChannelAttention": (0, 1),
 }
 #: A linear layer that learns has fewer inputs: its kernel counts them in 16 bits.
@@ -47,7 +46,7 @@ class ErrorPath:
     """nodes: those that an error reaches, in the order of the step. source: what the readout reads. wanted: the values
     whose gradient is computed. shared: those that several nodes read. growth: how many times the largest error of a
     value those may be that follow from it, until they are scaled anew. made: every value as its writer made it. ranges:
-    of every value.
+    of every value. layers: all hidden ones, by the name of their threshold.
     """
 
     nodes: tuple[Node, ...]
@@ -58,20 +57,24 @@ class ErrorPath:
     made: Mapping[str, Tensor]
     ranges: Mapping[str, Interval]
     weights: Mapping[str, Weights]  # that learn, by name
-    thresholds: Mapping[str, HiddenLayer]  # that learn, by name
+    thresholds: Set[str]  # names of those that learn
+    layers: Mapping[str, HiddenLayer]
 
     @property
     def kept(self) -> tuple[Tensor, ...]:
         """What a step keeps for learning: inputs of synapses that learn, and what tells where an error goes."""
-        values = [self._kept(node) for node in self.nodes]
-        return tuple({value.place: self.made[value.place] for value in values if value is not None}.values())
+        return tuple(
+            {value.place: self.made[value.place] for node in self.nodes for value in self._kept(node)}.values()
+        )
 
-    def _kept(self, node: Node) -> Tensor | None:
+    def _kept(self, node: Node) -> Sequence[Tensor]:
         if node.op in SYNAPSES:
-            return node.inputs[0] if node.inputs[1].place in self.weights else None
+            return node.inputs[:1] if node.inputs[1].place in self.weights else ()
         if node.op in MAXIMA or node.op == "ParallelEMPF":
-            return node.inputs[0]
-        return node.outputs[0] if node.op in ("LIF", "Requantize") else None
+            return node.inputs[:1]
+        if node.op == "LIFClear":  # of the membrane of a neuron that fired, nothing is left
+            return node.inputs[:2]
+        return node.outputs[:1] if node.op in ("LIF", "LIFDrop", "Requantize") else ()
 
 
 def error_path(builder: GraphBuilder, hidden: Sequence[HiddenLayer], scope: Scope) -> ErrorPath:
@@ -80,14 +83,14 @@ def error_path(builder: GraphBuilder, hidden: Sequence[HiddenLayer], scope: Scop
     Raises:
         ExportError: something on it that an error cannot go back through in integers.
     """
-    thresholds = {f"{layer.name}.theta": layer for layer in _last(hidden, scope.thresholds)}
+    thresholds = {f"{layer.name}.theta" for layer in _last(hidden, scope.thresholds) if layer.learns}
     weights = {synapse.name: synapse for layer in _last(hidden, scope.weights) for synapse in layer.synapses}
     step = helper.make_graph(builder.nodes, "step", builder.inputs, builder.outputs, builder.initializers)
     kept = [PersistentTensor(**{**tensor, "shape": tuple(tensor["shape"])}, offset=0) for tensor in builder.tensors]
     nodes = read(step, kept, INFER).nodes
     depends: set[str] = set()
     for node in nodes:
-        learns = {value.place for value in node.inputs} & (weights.keys() | thresholds.keys())
+        learns = {value.place for value in node.inputs} & (weights.keys() | thresholds)
         if learns or any(x.place in depends for x in error_inputs(node)):
             depends.add(node.outputs[0].place)
     source = next(node.inputs[0] for node in nodes if any(value.place == WEIGHT for value in node.inputs))
@@ -101,7 +104,7 @@ def error_path(builder: GraphBuilder, hidden: Sequence[HiddenLayer], scope: Scop
     shared = frozenset(place for place, count in readers.items() if count > 1)
     path = ErrorPath(
         passed, source, wanted, shared, _growth(passed, wanted - shared), _made(builder, nodes),
-        intervals(helper.make_model(step)), weights, thresholds,
+        intervals(helper.make_model(step)), weights, thresholds, {f"{layer.name}.theta": layer for layer in hidden},
     )  # fmt: skip
     for node in reversed(path.nodes):
         _check(path, node)
@@ -116,6 +119,11 @@ def error_inputs(node: Node) -> tuple[Tensor, ...]:
 def threshold(neuron: Node) -> Tensor:
     """Of a node of `NEURONS`."""
     return neuron.inputs[1 if neuron.op == "ParallelEMPF" else 3]
+
+
+def copies(upsample: Node) -> int:
+    """How many places a pixel goes to, at most."""
+    return math.prod(max(Counter(upsample.attributes[axis]).values()) for axis in ("rows", "columns"))
 
 
 def overlap(node: Node, kernel: Sequence[int]) -> int:
@@ -133,6 +141,7 @@ def _growth(nodes: Sequence[Node], alone: Set[str]) -> dict[str, int]:
     for node in nodes:
         further = [growth[x.place] for x in error_inputs(node) if x.place in alone]
         times = overlap(node, node.attributes["kernel_shape"]) if node.op in (*MAXIMA, *SUMS) else 1
+        times = copies(node) if node.op == "Upsample2d" else times
         growth[node.outputs[0].place] = 1 if node.op in SYNAPSES else max(further, default=1) * times
     return growth
 

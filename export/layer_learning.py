@@ -25,6 +25,7 @@ from edgesnn.export.error_path import (
     SUMS,
     SYNAPSES,
     ErrorPath,
+    copies,
     error_inputs,
     overlap,
     threshold,
@@ -200,6 +201,13 @@ class _LearnGraph:
         worth = node.attributes.get("M", 1) / 2.0 ** node.attributes.get("shift", 0)
         self._pass_on(x, Gradient(f"{node.name}.g", gradient.unit * worth, bound, x.shape))
 
+    def enlarge(self, node: Node, gradient: Gradient) -> None:
+        (x,), places = node.inputs, {axis: list(node.attributes[axis]) for axis in ("rows", "columns")}
+        self.builder.call("BackwardUpsample2d", f"{node.name}.backward", [gradient.name], [f"{node.name}.g"],
+                          size=list(x.shape[2:]), **places)  # fmt: skip
+        bound = gradient.bound * copies(node)
+        self._pass_on(x, Gradient(f"{node.name}.g", gradient.unit, bound, x.shape))
+
     def delay(self, node: Node, gradient: Gradient) -> None:
         """To the present input alone."""
         x, even = node.inputs[1], uniform(self.builder, gradient, f"{node.name}.even")
@@ -210,29 +218,39 @@ class _LearnGraph:
     def neuron(self, node: Node, gradient: Gradient) -> None:
         """dL/ds -> dL/dm, which is dL/dI."""
         theta, (current,) = threshold(node), error_inputs(node)
-        name, layer = theta.place.removesuffix(".theta"), self.path.thresholds[theta.place]
+        name, layer = theta.place.removesuffix(".theta"), self.path.layers[theta.place]
         spikes = uniform(self.builder, gradient, f"{name}.even")
-        numbers: dict[str, int] = {key: node.attributes[key] for key in ("k",) if key in node.attributes}
         if layer.width is not None:
             numbers = {"width": layer.width, "shift": max(1, math.ceil(math.log2(layer.width)))}
-            slope, seen = 2.0 ** numbers["shift"] / layer.width**2, [self._membrane(node), self._read(node.outputs[0])]
-        elif node.op == "EMPF":
-            slope, seen = 2.0 ** -numbers["k"], [self._membrane(node)]
+            slope = 2.0 ** numbers["shift"] / layer.width**2
         else:
-            slope, seen, numbers["bits"] = 2.0 ** -numbers["k"], [self._read(current)], node.attributes["bits"]
-        operands = [spikes.name, *seen, self._threshold(theta)]
+            numbers = {key: node.attributes[key] for key in ("k", "bits")[: 1 + (node.op == "ParallelEMPF")]}
+            slope = 2.0 ** -numbers["k"]
+        operands = [spikes.name, *self._distance(node), self._number(theta), *map(self._number, node.inputs[4:])]
         self.builder.call(f"{node.op}Gradient", f"{name}.backward", operands, [f"{name}.g"], **numbers)
         membrane = Gradient(f"{name}.g", spikes.unit * slope, spikes.bound, spikes.shape)
-        self._learn_threshold(theta, layer, membrane)
+        if theta.place in self.path.thresholds:
+            self._learn_threshold(theta, layer, membrane)
         self._pass_on(current, membrane)
 
-    def _threshold(self, theta: Tensor) -> str:
+    def _distance(self, node: Node) -> list[str]:
+        """What tells, with the threshold, how far the membranes were from it."""
+        if node.op == "LIFClear":
+            return [self._read(node.inputs[0]), self._read(node.inputs[1]), self._number(node.inputs[2])]
+        if node.op == "ParallelEMPF":
+            return [self._read(node.inputs[0])]
+        return [self._membrane(node), *([] if node.op == "EMPF" else [self._read(node.outputs[0])])]
+
+    def _number(self, value: Tensor) -> str:
         """That the step has read: a number of the layer, or by channel, of all steps or of that one."""
-        shape = self._factory[theta.place].dims
-        table = self._updated(theta.place, "int32", shape)
-        if theta.index is None:
+        factory = numpy_helper.to_array(self._factory[value.place])
+        if value.place in self.path.thresholds:
+            table = self._updated(value.place, "int32", factory.shape)
+        else:
+            table = self.builder.constant(value.place, factory)
+        if value.index is None:
             return table
-        at = self._last_step(theta.index, shape[0])
+        at = self._last_step(value.index, len(factory))
         self.builder.standard("Gather", f"{table}.at", [table, at], [f"{table}.last"], axis=0)
         return f"{table}.last"
 
@@ -373,5 +391,6 @@ _HANDLERS: dict[str, Callable[[_LearnGraph, Node, Gradient], None]] = {
     **dict.fromkeys(("Widen", "Add"), _LearnGraph.same),
     "Rescale": _LearnGraph.rescale,
     "Requantize": _LearnGraph.requantize,
+    "Upsample2d": _LearnGraph.enlarge,
     "Delay": _LearnGraph.delay,
 }

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import onnx
 
+from edgesnn.errors import ExportError
 from edgesnn.export.class_means import PRIOR, add_means, factory_means, means_graph, means_spec
 from edgesnn.export.class_means import trace_limit as means_trace_limit
 from edgesnn.export.error_path import error_path
@@ -53,7 +54,7 @@ def add_learner(scope: str, lowered: Lowered, layer: QuantReadout, steps: int) -
     """Add what the scope keeps at every step to the step graph, which is the same for all settings.
 
     Raises:
-        ExportError: the readout has no trace that fits, or what the scope needs is missing.
+        ExportError: the readout has no trace that fits, or what the scope needs is missing, or nothing learns.
     """
     builder, readout = lowered.builder, lowered.readout
     limits = {"means": means_trace_limit, "readout": readout_trace_limit}
@@ -73,6 +74,11 @@ def add_learner(scope: str, lowered: Lowered, layer: QuantReadout, steps: int) -
     builder.persistent(COUNT, "learner", "int32", (1,))
     if scope != "readout":
         path = error_path(builder, lowered.hidden, parse(scope, len(lowered.hidden)))
+        if not path.nodes:
+            raise ExportError(
+                f"learn: expected hidden layers with weights or thresholds that learn, got none in scope {scope}; "
+                "export it with learn='means' or 'readout'"
+            )
         add_states(builder, path)
 
         def layers(settings: LearnerSettings) -> LearningStep:

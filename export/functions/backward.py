@@ -7,10 +7,13 @@ are in docs/learning-layers.md.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from onnxscript import script
 
 from edgesnn.export.functions.domain import DOUBLE, INT32, TWO, edgesnn_domain, op
 from edgesnn.export.functions.learning import SoftmaxError
+from edgesnn.export.functions.neuron import Integrate
 from edgesnn.export.functions.rescale import Rescale
 from edgesnn.export.functions.synapse import UnpackSigns
 
@@ -49,6 +52,19 @@ def BackwardDelay(g, taps: int):
     count = op.Reshape(op.Constant(value_int=taps), [1])
     by_tap = op.Reshape(g, op.Concat(count, op.Constant(value_ints=[-1]), axis=0))
     return op.Gather(by_tap, count - 1, axis=0)
+
+
+@script(edgesnn_domain, default_opset=op)
+def BackwardUpsample2d(g, rows: Sequence[int], columns: Sequence[int], size: Sequence[int]):
+    """The errors of all places where a pixel went, added up; g s32 [1, C, H', W'] -> s32 [1, C, *size].
+
+    Place (i, j) got pixel (rows[i], columns[j]).
+    """
+    sides = op.Constant(value_ints=size)
+    from_row = op.Equal(op.Unsqueeze(op.Range(0, op.Gather(sides, 0), 1), [1]), op.Constant(value_ints=rows))
+    from_column = op.Equal(op.Unsqueeze(op.Constant(value_ints=columns), [1]), op.Range(0, op.Gather(sides, 1), 1))
+    by_row = op.MatMul(op.Cast(from_row, to=DOUBLE), op.Cast(g, to=DOUBLE))
+    return op.Cast(op.MatMul(by_row, op.Cast(from_column, to=DOUBLE)), to=INT32)
 
 
 @script(edgesnn_domain, default_opset=op)
@@ -91,13 +107,37 @@ def ParallelEMPFGradient(g, current, theta, k: int, bits: int):
 
 
 @script(edgesnn_domain, default_opset=op)
-def LIFGradient(g, v, s, theta, width: int, shift: int):
-    """(g*D + 2^(shift-1)) >> shift, D = max(0, width - |m - theta|), m = v' + theta*s: SLTT's triangle (eq. 6).
+def Triangle(g, m, theta, width: int, shift: int):
+    """(g*D + 2^(shift-1)) >> shift, D = max(0, width - |m - theta|): SLTT's triangle (eq. 6); m float64 like g.
 
-    g, v (v', the membrane after the step) s32 [1, C, ...], s u8 like g; 2^shift >= width.
+    2^shift >= width.
     """
-    threshold = op.Cast(theta, to=DOUBLE)
-    distance = op.Abs(op.Cast(v, to=DOUBLE) + threshold * op.Cast(s, to=DOUBLE) - threshold)
+    distance = op.Abs(m - op.Cast(theta, to=DOUBLE))
     slope = op.Clip(op.Cast(op.Constant(value_int=width), to=DOUBLE) - distance, 0.0)
     unit = op.Pow(op.Constant(value=TWO), op.Constant(value_int=shift))
     return op.Cast(op.Floor(op.Cast(g, to=DOUBLE) * slope / unit + 0.5), to=INT32)
+
+
+@script(edgesnn_domain, default_opset=op)
+def LIFDropGradient(g, v, s, theta, drop, width: int, shift: int):
+    """`Triangle` of m = v' + drop*s, for neurons that subtract `drop`.
+
+    g, v (v', the membrane after the step) s32 [1, C, ...], s u8 like g; drop s32 like theta.
+    """
+    m = op.Cast(v, to=DOUBLE) + op.Cast(drop, to=DOUBLE) * op.Cast(s, to=DOUBLE)
+    return Triangle(g, m, theta, width=width, shift=shift)
+
+
+@script(edgesnn_domain, default_opset=op)
+def LIFGradient(g, v, s, theta, width: int, shift: int):
+    """`Triangle` of m = v' + theta*s, for neurons that subtract the threshold they fire at: as `LIFDropGradient`."""
+    return LIFDropGradient(g, v, s, theta, theta, width=width, shift=shift)
+
+
+@script(edgesnn_domain, default_opset=op)
+def LIFClearGradient(g, v, I, lam, theta, width: int, shift: int):
+    """`Triangle` of m = Integrate(v, I, lam), for neurons whose spikes leave nothing of their membrane.
+
+    g, v (the membrane before the step), I s32 [1, C, ...]; lam s32 like theta.
+    """
+    return Triangle(g, Integrate(v, I, lam), theta, width=width, shift=shift)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from edgesnn.errors import ExportError
 from edgesnn.export.builder import GraphBuilder
 from edgesnn.export.fixed_point import Q15, rounded
 from edgesnn.export.lower.currents import in_units, numpy, per_step
-from edgesnn.export.lower.values import Array, Current, Signal
+from edgesnn.export.lower.values import Array, Current, HiddenLayer, Signal, Weights
 from edgesnn.neurons import LIF, MultiLIF
 from edgesnn.quant import QuantEMPF, QuantFoldedEMPF
 from edgesnn.runtime.graph import NEW
@@ -20,26 +21,11 @@ FiringLayer = QuantEMPF | QuantFoldedEMPF | LIF | MultiLIF
 
 
 def neuron(builder: GraphBuilder, name: str, layer: FiringLayer, current: Current, trainable: bool) -> Signal:
-    """The neuron behind a current; its threshold is a parameter if trainable.
-
-    Raises:
-        ExportError: a neuron that cannot learn, if trainable.
-    """
+    """The neuron behind a current; its threshold is a parameter if trainable."""
     theta = numpy(layer.theta_values())
     if isinstance(layer, LIF):
-        if trainable and not (layer.reset == "subtract" and _fires_at_theta(layer)):
-            raise ExportError(
-                f"{name}: expected a neuron that subtracts the threshold it fires at, as its layer learns, got "
-                f"reset={layer.reset!r}, alpha={layer.alpha:g}, strict={layer.strict}; export it with learn='means' or "
-                "'readout'"
-            )
         signal = Signal(f"{name}.s", 1.0, 0, 1, current.shape)
     elif isinstance(layer, MultiLIF):
-        if trainable:
-            raise ExportError(
-                f"{name}: expected LIF or EM-PF neurons, as their layer learns, got MultiLIF; export it with "
-                "learn='means' or 'readout'"
-            )
         signal = Signal(f"{name}.s", 1.0, 0, layer.most, current.shape)
     else:
         signal = Signal(f"{name}.s", layer.scale, 0, 2**layer.bits - 1, current.shape)
@@ -68,6 +54,21 @@ def membrane_unit(layer: FiringLayer) -> float:
     if isinstance(layer, LIF | MultiLIF):
         return float(numpy(layer.theta_values()).max()) / 2**LIF_FRACTION_BITS
     return layer.scale / 2**EMPF_FRACTION_BITS
+
+
+def hidden_layer(name: str, layer: FiringLayer, synapses: Sequence[Weights]) -> HiddenLayer:
+    """What learning wants to know of the neuron and the synapses before it."""
+    unit = membrane_unit(layer)
+    # What a neuron fires at moves by alpha times what its threshold moves by.
+    level = unit / layer.alpha if isinstance(layer, LIF) else unit
+    return HiddenLayer(name, level, triangle(layer, unit), tuple(synapses), threshold_learns(layer))
+
+
+def threshold_learns(layer: FiringLayer) -> bool:
+    """Whether a neuron's threshold is one number: not where it subtracts another one, or counts in thresholds."""
+    if isinstance(layer, LIF):
+        return layer.reset == "zero" or _fires_at_theta(layer)
+    return not isinstance(layer, MultiLIF)
 
 
 def triangle(layer: FiringLayer, unit: float) -> int | None:

@@ -83,13 +83,15 @@ class ReadoutLayer:
 class HiddenLayer:
     """A layer of neurons, and the synapses since the neurons before it, as learning sees them.
 
-    width: half of the surrogate's triangle of LIF neurons, in units of a membrane; None for others.
+    width: half of the surrogate's triangle of LIF neurons, in units of a membrane; None for others. learns: whether its
+    threshold may.
     """
 
     name: str  # of the neurons
-    membrane: float  # value of one unit of a membrane
+    membrane: float  # value of one unit of the threshold
     width: int | None
     synapses: tuple[Weights, ...]
+    learns: bool = True
 
 
 @dataclass(frozen=True)

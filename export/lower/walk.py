@@ -12,7 +12,7 @@ from edgesnn.export.builder import BATCH, GraphBuilder
 from edgesnn.export.lower.attention import attended
 from edgesnn.export.lower.blocks import attention, delayed, feedback, residual
 from edgesnn.export.lower.currents import as_current, fold_norm, numpy
-from edgesnn.export.lower.neurons import FiringLayer, membrane_unit, neuron, triangle
+from edgesnn.export.lower.neurons import FiringLayer, hidden_layer, neuron, threshold_learns
 from edgesnn.export.lower.pooling import average_pool, flatten, max_pool, requantize, upsample
 from edgesnn.export.lower.readout import add_readout, readout_layer
 from edgesnn.export.lower.synapses import Learns, synapse
@@ -139,11 +139,10 @@ class _Walk:
 
     def _neuron(self, builder: GraphBuilder, name: str, layer: FiringLayer, current: Current) -> Signal:
         """A hidden layer, but in a body of `Feedback` that is lowered to see what it becomes."""
-        learns = self._layers - len(self.hidden) <= self._scope.thresholds
+        learns = self._layers - len(self.hidden) <= self._scope.thresholds and threshold_learns(layer)
         spikes = neuron(builder, name, layer, current, trainable=learns)
         if builder is self._builder:
-            unit = membrane_unit(layer)
-            self.hidden.append(HiddenLayer(name, unit, triangle(layer, unit), tuple(self._synapses)))
+            self.hidden.append(hidden_layer(name, layer, self._synapses))
             self._synapses = []
         return spikes
 

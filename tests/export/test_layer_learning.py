@@ -92,7 +92,8 @@ def extreme(rng, name, value, limit):
 
 
 @pytest.mark.parametrize(
-    ("case", "bound"), [("empf", 0.97), ("lif-8-bit", 0.97), ("conv-empf", 0.97), ("conv-lif-8-bit", 0.97)]
+    ("case", "bound"),
+    [("empf", 0.97), ("lif-8-bit", 0.97), ("conv-empf", 0.97), ("conv-lif-8-bit", 0.97), ("multi-lif", 0.97)],
 )
 def test_the_step_points_where_the_gradient_of_the_float_network_does(tmp_path, case, bound):
     """SLTT by autograd on the fake-quantized network, brought to the same state by the same frames.
@@ -210,19 +211,3 @@ def test_windows_that_overlap_and_strides_learn_the_same_in_c(tmp_path):
         after = session.tensors()
     for name in ("conv1.weight", "conv2.weight", "linear.weight", "neuron1.theta"):
         assert not np.array_equal(after[name], model.factory[name]), name
-
-
-@pytest.mark.parametrize(
-    ("layers", "words"),
-    [
-        (
-            {"rows": nn.Upsample(scale_factor=1), "conv2": nn.Conv2d(4, 4, 3, padding=1), "neuron2": es.LIF()},
-            r"^rows: expected synapses of 1 or 8 bits, neurons, poolings and sums behind the first layer that learns, "
-            r"got Upsample2d; learn fewer layers",
-        ),
-    ],
-)
-def test_images_that_cannot_learn_so(tmp_path, layers, words):
-    with pytest.raises(ExportError, match=words) as error:
-        export.onnx(image_network(256, **layers), tmp_path / "m", learn="all")
-    assert "\n" not in str(error.value)

@@ -112,6 +112,15 @@ CASES = {
         }),
         {"LastStep", "LearnThresholdAt"}, 8, 8,
     ),
+    "other resets, and enlarged": Case(
+        chain(IMAGE, lambda: {
+            "conv1": conv(2, 4, stride=2), "norm1": nn.BatchNorm2d(4), "neuron1": es.LIF(reset="zero", alpha=0.75),
+            "enlarge": nn.Upsample((5, 4)), "conv2": conv(4, 5), "norm2": nn.BatchNorm2d(5),
+            "neuron2": es.LIF(strict=True), "flatten": nn.Flatten(), "linear3": nn.Linear(30, 12),
+            "norm3": nn.BatchNorm1d(12), "neuron3": es.LIF(),
+        }),
+        {"LIFClearGradient", "BackwardUpsample2d", "LIFDropGradient", "LIFGradient"}, 8, 1,
+    ),
     "behind a frozen block": Case(
         chain(IMAGE, lambda: {
             "conv1": conv(2, 4), "seca1": SECA(3), "neuron1": es.EMPF(per_channel=True),

@@ -32,9 +32,12 @@ def empf_gradient(g: Array, v: Array, theta: int | Array, k: int) -> Array:
     return np.where((int64(v) - theta + 2 ** (k - 1)) >> k == 0, int64(g), 0)
 
 
-def lif_gradient(g: Array, v: Array, s: Array, theta: int | Array, width: int, shift: int) -> Array:
-    m = int64(v) + theta * int64(s)
+def triangle(g: Array, m: Array, theta: int | Array, width: int, shift: int) -> Array:
     return (int64(g) * np.maximum(width - abs(m - theta), 0) + 2 ** (shift - 1)) >> shift
+
+
+def lif_gradient(g: Array, v: Array, s: Array, theta: int | Array, width: int, shift: int) -> Array:
+    return triangle(g, int64(v) + theta * int64(s), theta, width, shift)
 
 
 def key(seed: int, count: int) -> int:
@@ -87,6 +90,14 @@ def backward_sum_pool(g: Array, size: Any, kernel: Any, strides: Any, pads: Any)
     back = np.zeros((len(g), *size), np.int64)
     for window, _, pixel in places(tuple(size), g.shape[1:], tuple(kernel), strides, pads):
         back[:, *pixel] += int64(g)[:, *window]
+    return back
+
+
+def backward_upsample(g: Array, rows: Any, columns: Any, size: Any) -> Array:
+    """g [C, H', W'] -> [C, H, W]: the errors of all places that a pixel went to."""
+    back = np.zeros((len(g), *size), np.int64)
+    for (i, row), (j, column) in product(enumerate(rows), enumerate(columns)):
+        back[:, row, column] += g[:, i, j]
     return back
 
 

@@ -100,7 +100,18 @@ class Formula:
         return [golden_layers.parallel_empf_gradient(g, current[0], self.row(theta, g), k, bits)]
 
     def LIFGradient(self, g, v, s, theta, width, shift):
-        return [golden_layers.lif_gradient(g, v[0], s[0], int64(theta), width, shift)]
+        return [golden_layers.lif_gradient(g, v[0], s[0], self.row(theta, g), width, shift)]
+
+    def LIFDropGradient(self, g, v, s, theta, drop, width, shift):
+        theta, m = self.row(theta, g), int64(v[0]) + self.row(drop, g) * int64(s[0])
+        return [golden_layers.triangle(g, m, theta, width, shift)]
+
+    def LIFClearGradient(self, g, v, current, lam, theta, width, shift):
+        m = golden.integrate(v[0], current[0], self.row(lam, g))
+        return [golden_layers.triangle(g, m, self.row(theta, g), width, shift)]
+
+    def BackwardUpsample2d(self, g, rows, columns, size):
+        return [golden_layers.backward_upsample(g, rows, columns, size)]
 
     def Rescale(self, a, m, b, shift):
         return [golden.rescale(a, m[0] if m.ndim > b.ndim else m, b, shift)]

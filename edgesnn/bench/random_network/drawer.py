@@ -83,8 +83,10 @@ class Drawer:
     def integers(self, low: int, high: int, shape: Shape) -> Array:
         return self.values.integers(low, high, shape, endpoint=True)
 
-    def numbers(self, name: str, shape: Shape, low: int, high: int, fixed: Sequence[int] = ()) -> str:
-        """A constant int32 of this shape, or a table [T, ...] of them and the row of this time step.
+    def numbers(
+        self, name: str, shape: Shape, low: int, high: int, fixed: Sequence[int] = (), *, learns: bool = False
+    ) -> str:
+        """Constants int32 of this shape, or parameters that learn: or a table [T, ...] and the row of this time step.
 
         Now and then it is one of the `fixed` values throughout.
         """
@@ -92,14 +94,11 @@ class Drawer:
         value = self.integers(low, high, full)
         if fixed and self.chance(0.5):
             value = np.full(full, self.random.choice(fixed))
-        return self.constant(name, value)
+        return self.constant(name, value, learns=learns)
 
-    def constant(self, name: str, value: Array) -> str:
-        """A constant, or the row of this time step where it is a table."""
-        return self.now(self.builder.constant(name, value.astype(np.int32)))
-
-    def now(self, name: str) -> str:
-        """These numbers, or the row of this time step where they are a table."""
+    def constant(self, name: str, value: Array, *, learns: bool = False) -> str:
+        """A constant or parameter, or the row of this time step where it is a table."""
+        (self.builder.param if learns else self.builder.constant)(name, value.astype(np.int32))
         if not self.by_step:
             return name
         self.builder.standard("Gather", f"{name}.at", [name, "t"], [f"{name}.now"], axis=0)

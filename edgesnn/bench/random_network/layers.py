@@ -14,14 +14,13 @@ from edgesnn.export.lower import HiddenLayer
 from edgesnn.runtime.graph import NEW
 
 _NEURONS = ("EMPF", "EMPF", "ParallelEMPF", "LIF", "LIFDrop", "LIFClear")
-_THAT_LEARN = ("EMPF", "EMPF", "ParallelEMPF", "LIF")
 _LEAKS = (0, 1, 2**14, Q15 - 1, Q15)
 _HIGHEST_THRESHOLD = 2**22
 
 
 def fire(d: Drawer, name: str, current: Signal) -> Signal:
     """A layer of neurons, with numbers of the whole layer or of each channel."""
-    b, draw, function = d.builder, d.random, d.random.choice(_THAT_LEARN if d.part.reached else _NEURONS)
+    b, draw, function = d.builder, d.random, d.random.choice(_NEURONS)
     by_channel = d.chance(0.4)
     shape: Shape = column(current.shape) if by_channel else (() if d.by_step else (1,))
     grade: dict[str, Any] = {"k": draw.randint(1, 15), "bits": draw.choice((1, 2, 4, 8))}
@@ -29,15 +28,13 @@ def fire(d: Drawer, name: str, current: Signal) -> Signal:
     if d.level is not None:
         grade["k"] = min(max(d.level - grade["bits"] + draw.randint(-1, 1), 1), 15)
         highest = 2 ** draw.randint(1, d.level)
+    learns = False
     if d.part.reached:
-        full = (d.steps, *shape) if d.by_step else shape
-        theta = d.now(b.param(f"{name}.theta", d.integers(0, highest, full).astype(np.int32)))
-        level = d.level or 0
-        width = round(2 ** draw.uniform(level - 4, level + 1)) if function == "LIF" else None
-        d.hidden.append(HiddenLayer(name, 2.0**-level, width, tuple(d.synapses)))
+        level, learns = d.level or 0, function != "LIFDrop"
+        width = round(2 ** draw.uniform(level - 4, level + 1)) if "LIF" in function else None
+        d.hidden.append(HiddenLayer(name, 2.0**-level, width, tuple(d.synapses), learns))
         d.synapses.clear()
-    else:
-        theta = d.numbers(f"{name}.theta", shape, 0, highest)
+    theta = d.numbers(f"{name}.theta", shape, 0, highest, learns=learns)
     out = Signal(f"{name}.s", current.shape, 0, 2 ** grade["bits"] - 1 if "EMPF" in function else 1)
     if function == "ParallelEMPF":
         b.call(function, f"{name}.fire", [current.name, theta], [out.name], **grade)
@@ -47,7 +44,7 @@ def fire(d: Drawer, name: str, current: Signal) -> Signal:
     lam = d.numbers(f"{name}.lam", shape, -most if most > Q15 else 0, most, _LEAKS)
     operands = [b.state(f"{name}.v", current.shape), current.name, lam, theta]
     if function == "LIFDrop":
-        operands.append(d.numbers(f"{name}.drop", shape, 0, _HIGHEST_THRESHOLD))
+        operands.append(d.numbers(f"{name}.drop", shape, 0, _HIGHEST_THRESHOLD if d.level is None else 2**d.level))
     b.call(function, f"{name}.fire", operands, [out.name, f"{name}.v{NEW}"], **(grade if function == "EMPF" else {}))
     return out
 

@@ -101,7 +101,7 @@ class RandomNetwork(Drawer):
         return layers.pool(self, f"{name}.pool", signal) if signal.is_image and self.chance(0.4) else signal
 
     def _prepared(self, name: str, x: Signal) -> Signal:
-        if x.is_image and self.chance(0.15) and not self.part.passed:
+        if x.is_image and self.chance(0.15):
             x = layers.upsample(self, f"{name}.upsample", x)
         if x.is_image and self.chance(0.2):
             x = layers.flat(self, f"{name}.flatten", x)

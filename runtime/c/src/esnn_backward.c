@@ -90,12 +90,32 @@ void esnn_parallel_empf_gradient(const int32_t *g, const int32_t *current, int32
     }
 }
 
+/* The surrogate's triangle; `above` is m - theta. */
+static inline int32_t triangle(int32_t g, int32_t above, int32_t width, uint32_t shift) {
+    const int32_t slope = width - (above < 0 ? -above : above);
+    return slope > 0 ? (int32_t)esnn_scale(g, slope, shift) : 0;
+}
+
 void esnn_lif_gradient(const int32_t *g, const int32_t *v, const uint8_t *s, int32_t *to, uint32_t n, int32_t theta,
                        int32_t width, uint32_t shift) {
     ESNN_ONE_TURN
     for (uint32_t i = 0; i < n; i++) {
-        const int32_t above = s[i] ? v[i] : v[i] - theta; /* m - theta */
-        const int32_t slope = width - (above < 0 ? -above : above);
-        to[i] = slope > 0 ? (int32_t)esnn_scale(g[i], slope, shift) : 0;
+        to[i] = triangle(g[i], s[i] ? v[i] : v[i] - theta, width, shift);
+    }
+}
+
+void esnn_lif_drop_gradient(const int32_t *g, const int32_t *v, const uint8_t *s, int32_t *to, uint32_t n,
+                            int32_t theta, int32_t drop, int32_t width, uint32_t shift) {
+    ESNN_ONE_TURN
+    for (uint32_t i = 0; i < n; i++) {
+        to[i] = triangle(g[i], v[i] + (s[i] ? drop : 0) - theta, width, shift);
+    }
+}
+
+void esnn_lif_clear_gradient(const int32_t *g, const int32_t *v, const int32_t *current, int32_t *to, uint32_t n,
+                             int32_t lam, int32_t theta, int32_t width, uint32_t shift) {
+    ESNN_ONE_TURN
+    for (uint32_t i = 0; i < n; i++) {
+        to[i] = triangle(g[i], esnn_integrate(v[i], lam, current[i]) - theta, width, shift);
     }
 }

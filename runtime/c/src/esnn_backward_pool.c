@@ -1,4 +1,5 @@
-/* Spatial backward through poolings: the error of each window to the largest of its pixels, or to all of them. */
+/* Spatial backward through poolings: the error of each window to the largest of its pixels, or to all of them; and
+ * through enlarged images, where each pixel gets the errors of all places it went to. */
 #include "esnn_memory.h"
 #include "esnn_window.h"
 
@@ -47,6 +48,18 @@ void esnn_backward_sum_pool2d(const int32_t *g, int32_t *back, const esnn_window
             for (uint32_t column = 0; column < of->out_width; column++) {
                 const esnn_view view = esnn_view_of(of, none, row, column);
                 add_to_all(back, *g++, &view, of);
+            }
+        }
+    }
+}
+
+void esnn_backward_upsample2d(const int32_t *g, int32_t *back, uint32_t channels, uint32_t height, uint32_t width,
+                              const uint16_t *rows, const uint16_t *columns, uint32_t out_height, uint32_t out_width) {
+    memset(back, 0, sizeof *back * channels * height * width);
+    for (uint32_t c = 0; c < channels; c++, back += height * width) {
+        for (uint32_t i = 0; i < out_height; i++) {
+            for (uint32_t j = 0; j < out_width; j++) {
+                back[rows[i] * width + columns[j]] += *g++;
             }
         }
     }

@@ -244,6 +244,10 @@ void esnn_backward_dilated_binary_conv2d(const int32_t *g, const uint8_t *w, int
 void esnn_backward_maxpool2d(const int32_t *g, const void *x, esnn_format format, int32_t *back, const esnn_window *of);
 /* g [C,P] to all pixels of each window of the image back [C,H,W]; their sum at a pixel stays below 2^31. */
 void esnn_backward_sum_pool2d(const int32_t *g, int32_t *back, const esnn_window *of);
+/* g [C,H',W'] of an image whose place (i, j) got pixel (rows[i], columns[j]) -> back [C,H,W]; their sums stay below
+ * 2^31. */
+void esnn_backward_upsample2d(const int32_t *g, int32_t *back, uint32_t channels, uint32_t height, uint32_t width,
+                              const uint16_t *rows, const uint16_t *columns, uint32_t out_height, uint32_t out_width);
 /* to = g where low < y < high, u8 or s8, else 0; may be the same buffer. */
 void esnn_clamp_gradient(const int32_t *g, const void *y, esnn_format format, int32_t *to, uint32_t n, int32_t low,
                          int32_t high);
@@ -254,6 +258,11 @@ void esnn_parallel_empf_gradient(const int32_t *g, const int32_t *current, int32
                                  uint32_t k, uint32_t bits);
 void esnn_lif_gradient(const int32_t *g, const int32_t *v, const uint8_t *s, int32_t *to, uint32_t n, int32_t theta,
                        int32_t width, uint32_t shift);
+void esnn_lif_drop_gradient(const int32_t *g, const int32_t *v, const uint8_t *s, int32_t *to, uint32_t n,
+                            int32_t theta, int32_t drop, int32_t width, uint32_t shift);
+/* Of neurons that start again at 0, by the membrane before the step and the current. */
+void esnn_lif_clear_gradient(const int32_t *g, const int32_t *v, const int32_t *current, int32_t *to, uint32_t n,
+                             int32_t lam, int32_t theta, int32_t width, uint32_t shift);
 
 /* An input that is not 0, and the random number of its column. */
 typedef struct {

@@ -23,7 +23,7 @@ ELSEWHERE = {name for name in vars(means) if name in FUNCTIONS}
 INNER = {
     "UnpackSigns", "UnpackFields", "Integrate", "Grade", "ChannelScore", "Mix", "StochasticShift", "SoftmaxError",
     "LearningKey", "PairwiseRandom", "Move", "Descend", "PackSigns", "SeenFrom", "PixelsUnder", "TakePixels",
-    "WindowsOverPixels", "PixelsOfWindows", "ByGroup", "ConvStep",
+    "WindowsOverPixels", "PixelsOfWindows", "ByGroup", "ConvStep", "Triangle",
 }  # fmt: skip
 
 

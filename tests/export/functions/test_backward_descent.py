@@ -76,6 +76,24 @@ def test_gradient_of_lif_is_a_triangle(seed, size, width):
               "theta": one(theta)}  # fmt: skip
     wanted = golden_layers.lif_gradient(inputs["g"][0], inputs["v"][0], s[0], theta, width, shift)[None]
     assert_function("LIFGradient", inputs, [wanted], ["int32"], width=width, shift=shift)
+    drop = int(rng.integers(0, 9000))
+    inputs |= {"v": (m - drop * golden.int64(s)).astype(np.int32), "drop": one(drop)}
+    assert_function("LIFDropGradient", inputs, [wanted], ["int32"], width=width, shift=shift)
+    lam, v = int(rng.integers(0, 2**15, endpoint=True)), ends(rng, *golden.SAT24, (1, size))
+    current = (m - ((golden.int64(v) * lam + 2**14) >> 15)).astype(np.int32)
+    inputs = {"g": inputs["g"], "v": v, "I": current, "lam": one(lam), "theta": one(theta)}
+    assert_function("LIFClearGradient", inputs, [wanted], ["int32"], width=width, shift=shift)
+
+
+@FEW
+@given(SEEDS, st.integers(1, 3), st.integers(1, 4), st.integers(1, 4))
+def test_of_enlarged_images_a_pixel_gets_all_errors(seed, channels, height, width):
+    rng = np.random.default_rng(seed)
+    rows, columns = (rng.integers(0, side, rng.integers(1, 7)).tolist() for side in (height, width))
+    g = ends(rng, -(2**24), 2**24, (1, channels, len(rows), len(columns)))
+    wanted = golden_layers.backward_upsample(g[0], rows, columns, (height, width))[None]
+    places = {"rows": rows, "columns": columns, "size": [height, width]}
+    assert_function("BackwardUpsample2d", {"g": g}, [wanted], ["int32"], **places)
 
 
 @FEW

@@ -14,7 +14,7 @@ from edgesnn.export.functions import DOMAIN, FUNCTIONS, OPSET, VERSION, protos
 INNER = {
     "Integrate", "Grade", "MeanScores", "NearestClass", "LearningKey", "PairwiseRandom", "Descend", "ChannelScore",
     "Move", "PackSigns", "SeenFrom", "PixelsUnder", "TakePixels", "WindowsOverPixels", "PixelsOfWindows", "ConvStep",
-    "ByGroup",
+    "ByGroup", "Triangle",
 }  # fmt: skip
 
 

@@ -40,18 +40,19 @@ def test_several_spikes_are_the_whole_part_of_the_membrane(tmp_path):
     assert {attribute.name: attribute.i for attribute in node.attribute} == {"k": 12, "bits": 2}
 
 
-def test_neurons_of_several_spikes_do_not_learn_on_a_device(tmp_path):
-    with pytest.raises(
-        ExportError, match=r"^neuron\d: expected LIF or EM-PF neurons, as their layer learns, got MultiLIF"
-    ):
-        export.onnx(network("multi-lif"), tmp_path, learn="all")
+@pytest.mark.parametrize("case", ["lif-drop", "multi-lif"])
+def test_thresholds_that_are_not_one_number_stay(tmp_path, case):
+    model = export.onnx(network(case), tmp_path / "m", learn="all")
+    learned = {tensor.name for tensor in model.tensors if tensor.kind == "param"}
+    assert {"linear1.weight", "linear2.weight"} <= learned
+    assert not {name for name in learned if name.endswith((".theta", ".drop"))}
+    with pytest.raises(ExportError, match=r"^learn: expected hidden layers with weights or thresholds that learn, got"):
+        export.onnx(network(case), tmp_path / "n", learn="readout+thresholds")
 
 
-@pytest.mark.parametrize("scope", ["readout+thresholds", "last:1", "all"])
-@pytest.mark.parametrize("case", ["lif-drop", "lif-clear"])
-def test_their_layers_do_not_learn_on_a_device(tmp_path, case, scope):
-    with pytest.raises(ExportError, match=r"^neuron\d: expected a neuron that subtracts the threshold it fires at, "):
-        export.onnx(network(case), tmp_path, learn=scope)
+def test_a_threshold_that_resets_to_zero_learns(tmp_path):
+    model = export.onnx(network("lif-clear"), tmp_path, learn="readout+thresholds")
+    assert {"neuron1.theta", "neuron2.theta"} <= {tensor.name for tensor in model.tensors if tensor.kind == "param"}
 
 
 def test_the_readout_behind_them_learns(tmp_path):

@@ -54,6 +54,30 @@ def test_gradients_of_neurons(kernels, seed, width, size, k, in_place):
     to = g.copy() if in_place else to
     kernels.esnn_lif_gradient(p(to) if in_place else p(g), p(v), p(s), p(to), size, theta, width, shift)
     np.testing.assert_array_equal(to, golden_layers.lif_gradient(g, v, s, theta, width, shift))
+    drop, lam = int(rng.integers(0, 9000)), int(rng.integers(0, 2**15, endpoint=True))
+    to = g.copy() if in_place else np.empty(size, np.int32)
+    kernels.esnn_lif_drop_gradient(p(to) if in_place else p(g), p(v), p(s), p(to), size, theta, drop, width, shift)
+    wanted = golden_layers.triangle(g, golden.int64(v) + drop * golden.int64(s), theta, width, shift)
+    np.testing.assert_array_equal(to, wanted)
+    to = g.copy() if in_place else np.empty(size, np.int32)
+    current = (v - rng.integers(-width, width, size)).astype(np.int32)
+    kernels.esnn_lif_clear_gradient(
+        p(to) if in_place else p(g), p(v), p(current), p(to), size, lam, theta, width, shift
+    )
+    wanted = golden_layers.triangle(g, golden.integrate(v, current, lam), theta, width, shift)
+    np.testing.assert_array_equal(to, wanted)
+
+
+@given(*SIZES, st.integers(1, 5))
+def test_of_enlarged_images_a_pixel_gets_all_errors(kernels, seed, height, width, channels):
+    rng = np.random.default_rng(seed)
+    rows, columns = (rng.integers(0, side, rng.integers(1, 7)).astype(np.uint16) for side in (height, width))
+    g, back = ends(rng, -(2**24), 2**24, (channels, len(rows), len(columns))), np.empty(channels * height * width, "i4")
+    kernels.esnn_backward_upsample2d(
+        p(g), p(back), channels, height, width, p(rows), p(columns), len(rows), len(columns)
+    )
+    wanted = golden_layers.backward_upsample(g, rows, columns, (height, width))
+    np.testing.assert_array_equal(back, wanted.ravel())
 
 
 @given(*SIZES[:2], st.sampled_from([("uint8", -1, 255), ("uint8", 0, 15), ("int8", -128, 127)]), st.booleans())
