@@ -6,30 +6,57 @@
 #if ESNN_X86
 #include <immintrin.h>
 
-/* `n` is 4, or 2: then the other two pixels are not written. */
-static ESNN_INLINE ESNN_AVX512 void put_pixels(int32_t *to, __m128i sums, const uint32_t n) {
-    if (n == 4) {
-        _mm_storeu_si128((void *)to, sums);
-    } else {
-        _mm_storel_epi64((void *)to, sums);
-    }
-}
-
-static ESNN_INLINE ESNN_AVX512 void transpose4(__m512i sum[][2], uint32_t half, int32_t *to, size_t stride,
-                                               const uint32_t n) {
+/* lane l of by[q] = output 4l + q of four pixels. */
+static ESNN_INLINE ESNN_AVX512 void transpose4(__m512i sum[][2], uint32_t half, __m512i by[4]) {
     const __m512i low01 = _mm512_unpacklo_epi32(sum[0][half], sum[1][half]);
     const __m512i high01 = _mm512_unpackhi_epi32(sum[0][half], sum[1][half]);
     const __m512i low23 = _mm512_unpacklo_epi32(sum[2][half], sum[3][half]);
     const __m512i high23 = _mm512_unpackhi_epi32(sum[2][half], sum[3][half]);
-    /* lane l of by[q] holds output 4l + q of four pixels */
-    const __m512i by[4] = {_mm512_unpacklo_epi64(low01, low23), _mm512_unpackhi_epi64(low01, low23),
-                           _mm512_unpacklo_epi64(high01, high23), _mm512_unpackhi_epi64(high01, high23)};
-    for (uint32_t q = 0; q < 4; q++) {
+    by[0] = _mm512_unpacklo_epi64(low01, low23);
+    by[1] = _mm512_unpackhi_epi64(low01, low23);
+    by[2] = _mm512_unpacklo_epi64(high01, high23);
+    by[3] = _mm512_unpackhi_epi64(high01, high23);
+}
+
+/* Four pixels of 16 outputs. */
+static ESNN_INLINE ESNN_AVX512 void put4(__m512i sum[][2], uint32_t half, int32_t *to, size_t stride) {
+    __m512i by[4];
+    transpose4(sum, half, by);
+    _Pragma("GCC unroll 4") for (uint32_t q = 0; q < 4; q++) {
         int32_t *at = to + (16 * half + q) * stride;
-        put_pixels(at, _mm512_castsi512_si128(by[q]), n);
-        put_pixels(at + 4 * stride, _mm512_extracti32x4_epi32(by[q], 1), n);
-        put_pixels(at + 8 * stride, _mm512_extracti32x4_epi32(by[q], 2), n);
-        put_pixels(at + 12 * stride, _mm512_extracti32x4_epi32(by[q], 3), n);
+        _mm_storeu_si128((void *)at, _mm512_castsi512_si128(by[q]));
+        _mm_storeu_si128((void *)(at + 4 * stride), _mm512_extracti32x4_epi32(by[q], 1));
+        _mm_storeu_si128((void *)(at + 8 * stride), _mm512_extracti32x4_epi32(by[q], 2));
+        _mm_storeu_si128((void *)(at + 12 * stride), _mm512_extracti32x4_epi32(by[q], 3));
+    }
+}
+
+/* `n` is 8, or 6: then the other two pixels are not written. */
+static ESNN_INLINE ESNN_AVX512 void put_pixels(int32_t *to, __m256i sums, const uint32_t n) {
+    if (n == 8) {
+        _mm256_storeu_si256((void *)to, sums);
+    } else {
+        _mm_storeu_si128((void *)to, _mm256_castsi256_si128(sums));
+        _mm_storel_epi64((void *)(to + 4), _mm256_extracti128_si256(sums, 1));
+    }
+}
+
+/* Six or eight pixels of 16 outputs. */
+static ESNN_INLINE ESNN_AVX512 void put8(__m512i sum[][2], uint32_t half, int32_t *to, size_t stride,
+                                         const uint32_t n) {
+    const __m512i even = _mm512_setr_epi64(0, 1, 8, 9, 4, 5, 12, 13),
+                  odd = _mm512_setr_epi64(2, 3, 10, 11, 6, 7, 14, 15);
+    __m512i left[4], right[4];
+    transpose4(sum, half, left);
+    transpose4(sum + 4, half, right);
+    _Pragma("GCC unroll 4") for (uint32_t q = 0; q < 4; q++) {
+        int32_t *at = to + (16 * half + q) * stride;
+        const __m512i outer = _mm512_permutex2var_epi64(left[q], even, right[q]); /* lanes 0 and 2 */
+        const __m512i inner = _mm512_permutex2var_epi64(left[q], odd, right[q]);
+        put_pixels(at, _mm512_castsi512_si256(outer), n);
+        put_pixels(at + 4 * stride, _mm512_castsi512_si256(inner), n);
+        put_pixels(at + 8 * stride, _mm512_extracti64x4_epi64(outer, 1), n);
+        put_pixels(at + 12 * stride, _mm512_extracti64x4_epi64(inner, 1), n);
     }
 }
 
@@ -41,7 +68,8 @@ static ESNN_INLINE ESNN_AVX512 void add_products(__m512i *sum, __m512i x, __m512
     __asm__("vpdpbusd %2, %1, %0" : "+v"(*sum) : "v"(x), "v"(w));
 }
 
-/* `pixels` is a constant where this is inlined, so that all sums are in registers. */
+/* `pixels` is a constant where this is inlined, so that all sums are in registers. Four words a turn, as the end of a
+ * short loop is guessed right. */
 static ESNN_INLINE ESNN_AVX512 void sum_pixels(const esnn_tile_job *job, const uint32_t pixels) {
     __m512i sum[ESNN_TILE_PIXELS][2];
     const int8_t *w = job->w;
@@ -50,7 +78,7 @@ static ESNN_INLINE ESNN_AVX512 void sum_pixels(const esnn_tile_job *job, const u
     }
     for (uint32_t row = 0; row < job->rows; row++) {
         const uint8_t *x = job->x + row * job->row_bytes;
-        for (uint32_t i = 0; i < job->words; i++, x += 4, w += 128) {
+        _Pragma("GCC unroll 4") for (uint32_t i = 0; i < job->words; i++, x += 4, w += 128) {
             const __m512i w0 = _mm512_loadu_si512(w), w1 = _mm512_loadu_si512(w + 64);
             _Pragma("GCC unroll 8") for (uint32_t p = 0; p < pixels; p++) {
                 int32_t word;
@@ -61,15 +89,16 @@ static ESNN_INLINE ESNN_AVX512 void sum_pixels(const esnn_tile_job *job, const u
             }
         }
     }
-    transpose4(sum, 0, job->sum, job->stride, 4);
-    transpose4(sum, 1, job->sum, job->stride, 4);
-    if (pixels > 4) {
-        if (pixels == 6) {
-            sum[6][0] = sum[6][1] = sum[7][0] = sum[7][1] = _mm512_setzero_si512();
-        }
-        transpose4(sum + 4, 0, job->sum + 4, job->stride, pixels - 4);
-        transpose4(sum + 4, 1, job->sum + 4, job->stride, pixels - 4);
+    if (pixels == 4) {
+        put4(sum, 0, job->sum, job->stride);
+        put4(sum, 1, job->sum, job->stride);
+        return;
     }
+    if (pixels == 6) {
+        sum[6][0] = sum[6][1] = sum[7][0] = sum[7][1] = _mm512_setzero_si512();
+    }
+    put8(sum, 0, job->sum, job->stride, pixels);
+    put8(sum, 1, job->sum, job->stride, pixels);
 }
 
 static ESNN_AVX512 void sum(const esnn_tile_job *job, uint32_t pixels) {

@@ -67,32 +67,56 @@ static void put4(uint8_t *to, size_t step, __m128i words) {
     put(to + 3 * step, _mm_cvtsi128_si32(_mm_shuffle_epi32(words, 3)));
 }
 
+static __m128i load8(const uint8_t *x) {
+    return _mm_loadl_epi64((const void *)x);
+}
+
 /* Eight pixels of four channels, `area` bytes apart, to [8, 4], with `step` bytes from pixel to pixel. */
-static inline void interleave8(const uint8_t *x, size_t area, __m128i flips, uint8_t *to, size_t step) {
-    const __m128i x0 = _mm_loadl_epi64((const void *)x), x1 = _mm_loadl_epi64((const void *)(x + area));
-    const __m128i x2 = _mm_loadl_epi64((const void *)(x + 2 * area));
-    const __m128i x3 = _mm_loadl_epi64((const void *)(x + 3 * area));
-    const __m128i low = _mm_xor_si128(_mm_unpacklo_epi8(x0, x1), flips);
-    const __m128i high = _mm_xor_si128(_mm_unpacklo_epi8(x2, x3), flips);
+static inline void interleave4x8(const uint8_t *x, size_t area, __m128i flips, uint8_t *to, size_t step) {
+    const __m128i low = _mm_xor_si128(_mm_unpacklo_epi8(load8(x), load8(x + area)), flips);
+    const __m128i high = _mm_xor_si128(_mm_unpacklo_epi8(load8(x + 2 * area), load8(x + 3 * area)), flips);
     put4(to, step, _mm_unpacklo_epi16(low, high));
     put4(to + 4 * step, step, _mm_unpackhi_epi16(low, high));
 }
 
-/* The same for n pixels; where n is no multiple of eight, some are written twice. */
-static void interleave_channels(const uint8_t *x, size_t area, uint8_t flip, uint8_t *to, size_t step, uint32_t n) {
+/* Two pixels of eight channels. */
+static void put2(uint8_t *to, size_t step, __m128i pixels) {
+    _mm_storel_epi64((void *)to, pixels);
+    _mm_storeh_pd((void *)(to + step), _mm_castsi128_pd(pixels));
+}
+
+/* The same of eight channels, to [8, 8]. */
+static inline void interleave8x8(const uint8_t *x, size_t area, __m128i flips, uint8_t *to, size_t step) {
+    __m128i pairs[4];
+    for (size_t c = 0; c < 4; c++) {
+        pairs[c] = _mm_xor_si128(_mm_unpacklo_epi8(load8(x + 2 * c * area), load8(x + (2 * c + 1) * area)), flips);
+    }
+    const __m128i low01 = _mm_unpacklo_epi16(pairs[0], pairs[1]), low23 = _mm_unpacklo_epi16(pairs[2], pairs[3]);
+    const __m128i high01 = _mm_unpackhi_epi16(pairs[0], pairs[1]), high23 = _mm_unpackhi_epi16(pairs[2], pairs[3]);
+    put2(to, step, _mm_unpacklo_epi32(low01, low23));
+    put2(to + 2 * step, step, _mm_unpackhi_epi32(low01, low23));
+    put2(to + 4 * step, step, _mm_unpacklo_epi32(high01, high23));
+    put2(to + 6 * step, step, _mm_unpackhi_epi32(high01, high23));
+}
+
+/* The same for n pixels of 4 or 8 channels; where n is no multiple of eight, some are written twice. */
+static inline void interleave_channels(const uint8_t *x, size_t area, uint8_t flip, uint8_t *to, size_t step,
+                                       uint32_t channels, uint32_t n) {
     const __m128i flips = _mm_set1_epi8((char)flip);
+    void (*const interleave)(const uint8_t *, size_t, __m128i, uint8_t *, size_t) =
+        channels == 8 ? interleave8x8 : interleave4x8;
     if (n < 8) {
         for (uint32_t i = 0; i < n; i++, x++, to += step) {
-            for (uint32_t c = 0; c < 4; c++) {
+            for (uint32_t c = 0; c < channels; c++) {
                 to[c] = x[c * area] ^ flip;
             }
         }
         return;
     }
     for (uint32_t i = 0; i + 8 < n; i += 8) {
-        interleave8(x + i, area, flips, to + i * step, step);
+        interleave(x + i, area, flips, to + i * step, step);
     }
-    interleave8(x + n - 8, area, flips, to + (n - 8) * step, step);
+    interleave(x + n - 8, area, flips, to + (n - 8) * step, step);
 }
 
 /* One row of the inputs under a tile, y counted from the top of the image: it may be outside. */
@@ -109,9 +133,12 @@ static void copy_row(const uint8_t *x, uint8_t flip, const esnn_window *g, const
     memset(to + last * t->channels, flip, (columns - last) * t->channels);
     x += t->first * area + (size_t)y * g->width + left + first - pad;
     to += first * t->channels;
-    const uint32_t n = (uint32_t)(last - first), quads = t->channels / 4 * 4;
-    for (uint32_t c = 0; c < quads; c += 4) {
-        interleave_channels(x + c * area, area, flip, to + c, t->channels, n);
+    const uint32_t n = (uint32_t)(last - first), eights = t->channels / 8 * 8, quads = t->channels / 4 * 4;
+    for (uint32_t c = 0; c < eights; c += 8) {
+        interleave_channels(x + c * area, area, flip, to + c, t->channels, 8, n);
+    }
+    if (eights < quads) {
+        interleave_channels(x + eights * area, area, flip, to + eights, t->channels, 4, n);
     }
     for (uint32_t c = quads; c < t->channels; c++) {
         for (uint32_t i = 0; i < n; i++) {

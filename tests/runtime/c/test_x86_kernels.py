@@ -224,20 +224,22 @@ def test_event_sums_of_the_largest_weights(kernel, variant, bits):
 
 
 @variants
-@given(seeds, st.integers(1, 20), st.sampled_from([1, 3, 8, 21]), st.integers(1, 52))
-def test_rescale(kernel, variant, seed, outputs, pixels, shift):
+@given(seeds, st.integers(1, 20), st.sampled_from([1, 3, 8, 16, 21, 32, 196]), st.integers(1, 52), st.booleans())
+def test_rescale(kernel, variant, seed, outputs, pixels, shift, in_place):
     rng = np.random.default_rng(seed)
     largest = 2**30 if shift <= 22 else 2**20  # products stay below 2^53
     a = extreme(rng, np.int32, (outputs, pixels), (-largest, largest))
     multiplier = extreme(rng, np.int32, outputs, (-min(2**31 - 1, 2**shift), min(2**31 - 1, 2**shift)))
     bias = extreme(rng, np.int32, outputs, (-(2**24), 2**24))
-    current = np.empty_like(a)
+    expected = golden.rescale(a, multiplier, bias, shift)
+    current = a if in_place else np.empty_like(a)
     kernel(variant, "rescale")(p(a), p(multiplier), p(bias), p(current), outputs, pixels, shift, 0)
-    np.testing.assert_array_equal(current, golden.rescale(a, multiplier, bias, shift))
+    np.testing.assert_array_equal(current, expected)
 
 
 @variants
-@given(seeds, st.integers(1, 40), leaks, st.integers(-(2**20), 2**24), shifts, bit_counts)
+@given(seeds, st.one_of(st.integers(1, 40), st.integers(60, 200)), leaks, st.integers(-(2**20), 2**24), shifts,
+       bit_counts)  # fmt: skip
 def test_neurons(kernel, variant, seed, n, lam, theta, k, bits):
     v, current = membranes(seed, n)
     s = np.empty(n, np.uint8)
