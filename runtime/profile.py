@@ -19,47 +19,48 @@ from edgesnn.runtime.build import shared_library
 from edgesnn.runtime.firmware import Firmware, Symbol, build
 from edgesnn.runtime.model import Array
 
-_HARNESS, _STEP, _LEARN = "harness", "step", "learn"
+_HARNESS, _BETWEEN, _LEARNING, _FIRST_LAYER = range(4)  # numbers of regions
 
 
 @dataclass(frozen=True)
 class Profile:
     """Executed instructions of `steps` calls of `esnn_step` and `learns` of `esnn_learn`; the harness is left out.
 
-    `counts[region][function]` are totals. A region is a layer's name, `step` for what `esnn_step` does between the
-    layers, or `learn`; a function counts to the region it was called from, so a kernel shows up in every layer.
+    Each counter holds totals by function, of what was called from there, so a kernel shows up in every layer.
+
+    layers: in the order of the plan that the package was generated from (`export.c_plan`), which has their names.
+    between: what `esnn_step` does between the layers.
+    learning: `esnn_learn`.
     """
 
     board: str
     steps: int
     learns: int
-    counts: dict[str, Counter[str]]
+    layers: tuple[Counter[str], ...]
+    between: Counter[str]
+    learning: Counter[str]
 
-    def _total(self, region: str) -> int:
-        return sum(self.counts.get(region, {}).values())
+    @property
+    def by_layer(self) -> tuple[float, ...]:
+        """Mean instructions per step of each layer."""
+        return tuple(layer.total() / self.steps for layer in self.layers)
 
     @property
     def instructions_per_step(self) -> float:
         """Mean over the steps."""
-        return sum(self.by_layer.values())
+        return sum(self.by_layer) + self.between.total() / self.steps
 
     @property
     def instructions_per_learn(self) -> float:
         """Mean over the learning steps; 0 if there were none."""
-        return self._total(_LEARN) / self.learns if self.learns else 0.0
-
-    @property
-    def by_layer(self) -> dict[str, float]:
-        """Mean instructions per step of each layer, in order, and of `step` itself."""
-        return {region: self._total(region) / self.steps for region in self.counts if region != _LEARN}
+        return self.learning.total() / self.learns if self.learns else 0.0
 
     @property
     def by_function(self) -> dict[str, float]:
         """Mean instructions per step of each function, largest first."""
         totals: Counter[str] = Counter()
-        for region, functions in self.counts.items():
-            if region != _LEARN:
-                totals += functions
+        for functions in (*self.layers, self.between):
+            totals += functions
         return {name: totals[name] / self.steps for name in sorted(totals, key=lambda name: (-totals[name], name))}
 
 
@@ -103,7 +104,9 @@ def profile(
         finally:
             harness.close()
         counts = regions.read(out.read_text(encoding="ascii"))
-    return Profile(board.id, len(frames), learns, counts)
+    return Profile(
+        board.id, len(frames), learns, tuple(counts[_FIRST_LAYER:]), counts[_BETWEEN], counts[_LEARNING]
+    )  # fmt: skip
 
 
 def _drive(harness: Harness, frames: Sequence[Array] | Array, labels: Sequence[int] | None) -> int:
@@ -126,35 +129,32 @@ class _Regions:
     """Which functions of a firmware open a region; the plugin's map and output in these terms."""
 
     def __init__(self, firmware: Firmware) -> None:
-        model = firmware.model_name
         fixed = {
             "Reset_Handler": _HARNESS,
             "main": _HARNESS,
-            "esnn_step": _STEP,
-            "step": _STEP,
-            "esnn_learn": _LEARN,
-            "learn": _LEARN,  # the last of each: generated
+            "esnn_step": _BETWEEN,
+            "step": _BETWEEN,
+            "esnn_learn": _LEARNING,
+            "learn": _LEARNING,  # the last of each: generated
         }
-        layer = re.compile(rf"{re.escape(model)}_layer_(\d+)_(.+)")
-        layers = {f.name: match for f in firmware.functions if (match := layer.fullmatch(f.name))}
-        ordered = sorted(layers, key=lambda name: int(layers[name][1]))
+        # The number of a layer, for its name may be the identifier of another name as well.
+        layer = re.compile(rf"{re.escape(firmware.model_name)}_layer_(\d+)_.+")
+        matches = {f.name: match for f in firmware.functions if (match := layer.fullmatch(f.name))}
+        layers = {name: _FIRST_LAYER + int(match[1]) for name, match in matches.items()}
         self._functions: tuple[Symbol, ...] = firmware.functions
-        self._names = [_HARNESS, *(layers[name][2] for name in ordered), _STEP, _LEARN]
-        self._opens = fixed | {name: layers[name][2] for name in ordered}
+        self._opens = fixed | layers
+        self._count = max(self._opens.values()) + 1
 
     def map(self) -> str:
         """A line "START END REGION" for each function; -1 where it counts to its caller's region."""
         return "".join(
-            f"{f.address:x} {f.address + f.nbytes:x} "
-            f"{self._names.index(self._opens[f.name]) if f.name in self._opens else -1}\n"
-            for f in self._functions
+            f"{f.address:x} {f.address + f.nbytes:x} {self._opens.get(f.name, -1)}\n" for f in self._functions
         )
 
-    def read(self, output: str) -> dict[str, Counter[str]]:
-        """The plugin's output as counts[region][function], regions in order, without the harness."""
-        counts: dict[str, Counter[str]] = {name: Counter() for name in self._names if name != _HARNESS}
+    def read(self, output: str) -> list[Counter[str]]:
+        """The plugin's output: what was counted in each region, by function."""
+        counts: list[Counter[str]] = [Counter() for _ in range(self._count)]
         for line in output.splitlines():
             region, function, count = map(int, line.split())
-            if self._names[region] != _HARNESS:
-                counts[self._names[region]][self._functions[function].name] += count
+            counts[region][self._functions[function].name] += count
         return counts

@@ -78,7 +78,7 @@ def run(
     with _stage(console, "compare all backends with the reference, bit for bit"):
         checks = verify(network.model.path, board=board)
     with _stage(console, "count instructions"):
-        work = collect.measure(network.model, board)
+        work = collect.measure(program, board)
     outcomes, use = _device(console, network, board)
     command = f"edgesnn demo --model {model} --board {board}{' --quick' if quick else ''}"
     origin = provenance(command, network.model, board, config.seed, quick)

@@ -79,7 +79,7 @@ def collect(
     counted = None
     if board is not None and packaged:
         frames, shares = _stream(planned, source) if work else (None, {})
-        counted = measure(model, board, frames)
+        counted = measure(planned, board, frames)
         content["board"] = firmware_use(model, board) | {
             "id": board,
             "instructions_per_step": round(counted.instructions_per_step),
@@ -176,17 +176,27 @@ def _merged(earlier: dict[str, Any] | None, content: dict[str, Any]) -> dict[str
     return earlier | content
 
 
-def measure(model: Model, board: str, frames: Array | None = None) -> Profile:
-    """Instructions of a board by layer and function, over a stream in which every step is learned from.
+def measure(planned: Program, board: str, frames: Array | None = None) -> Profile:
+    """Instructions of a board by layer of the plan and function, over a stream in which every step is learned from.
 
     Without frames it is a random stream.
+
+    Raises:
+        ModelError: the C package has other layers than the plan of its graphs.
     """
-    chosen = boards.load(board)
+    model, chosen = planned.model, boards.load(board)
     if frames is None:
         frames, _ = random_stream(model, PROFILE_STEPS, seed=3)
     labels = np.zeros(len(frames), int) if model.learn else np.full(len(frames), -1)
     emulated = boards.load(chosen.emulated_by) if chosen.emulated_by else chosen
-    return profile(model.path / "c", emulated, frames, labels.tolist(), seasoned(model))
+    package = model.path / "c"
+    counted = profile(package, emulated, frames, labels.tolist(), seasoned(model))
+    if len(counted.layers) != len(planned.step_layers):
+        raise ModelError(
+            f"{package}: expected {len(planned.step_layers)} layers, as the graphs beside it have, got "
+            f"{len(counted.layers)}; export the C again"
+        )
+    return counted
 
 
 def firmware_use(model: Model, board: str) -> dict[str, int]:
@@ -212,13 +222,14 @@ def use(session: BoardSession) -> dict[str, int]:
 
 def layers(planned: Program, work: Profile | None) -> list[dict[str, Any]]:
     """Bytes, multiply-accumulates and, where counted, instructions of each layer."""
+    counted = map(round, work.by_layer) if work else [None] * len(planned.step_layers)
     return [
         {
             "name": cost.name,
             "flash_bytes": cost.flash_bytes,
             "ram_bytes": cost.persistent_bytes + cost.scratch_bytes,
-            "instructions": round(work.by_layer[cost.name]) if work else None,
+            "instructions": instructions,
             "macs": layer.macs,
         }
-        for cost, layer in zip(planned.layers, planned.step_layers, strict=True)
+        for cost, layer, instructions in zip(planned.layers, planned.step_layers, counted, strict=True)
     ]

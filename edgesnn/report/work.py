@@ -28,25 +28,24 @@ def watched(planned: Program) -> list[str]:
 
 def layers(planned: Program, counted: Profile, shares: dict[str, float]) -> list[dict[str, Any]]:
     """One entry a layer, means of a step; the last is what `esnn_step` does between them."""
-    entries = [_entry(layer, counted, shares) for layer in planned.step_layers]
-    return [*entries, {"name": "step", **_counts(counted, "step", counted.steps)}]
+    parts = zip(planned.step_layers, counted.layers, strict=True)
+    entries = [_entry(layer, _means(functions, counted.steps), shares) for layer, functions in parts]
+    return [*entries, {"name": "step", **_means(counted.between, counted.steps)}]
 
 
 def learning(counted: Profile) -> dict[str, Any] | None:
     """Instructions of a learning step by kernel; None where none was run."""
-    return _counts(counted, "learn", counted.learns) if counted.learns else None
+    return _means(counted.learning, counted.learns) if counted.learns else None
 
 
-def _counts(counted: Profile, region: str, calls: int) -> dict[str, Any]:
-    functions = Counter(counted.counts.get(region, {}))
+def _means(functions: Counter[str], calls: int) -> dict[str, Any]:
     return {
         "instructions": round(functions.total() / calls),
         "kernels": {name: round(count / calls) for name, count in functions.most_common()},
     }
 
 
-def _entry(layer: Layer, counted: Profile, shares: dict[str, float]) -> dict[str, Any]:
-    counts = _counts(counted, layer.name, counted.steps)
+def _entry(layer: Layer, counts: dict[str, Any], shares: dict[str, float]) -> dict[str, Any]:
     source, spikes = _input(layer), _spikes(layer)
     share = shares.get(source or "", 1.0)
     operations = layer.macs * share

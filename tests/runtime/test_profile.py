@@ -1,5 +1,6 @@
 """Instruction counts: the same on every run, told apart by layer and by function, without the harness."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -34,11 +35,22 @@ def test_work_is_told_apart_by_layer_and_function(fake_package: Path) -> None:
     more = middle.by_function["spin"] - short.by_function["spin"]  # 40 turns
     assert 40 <= more <= 240
     assert long.by_function["spin"] - middle.by_function["spin"] == more
-    assert long.by_layer["spin"] - short.by_layer["spin"] == 2 * more  # the kernel counts to the layer that calls it
-    assert list(short.by_layer) == ["sum", "spin", "step"]
-    for layer in ("sum", "step"):
-        assert short.by_layer[layer] == long.by_layer[layer]
-    assert short.instructions_per_step == sum(short.by_function.values()) == sum(short.by_layer.values())
+    (short_sum, short_spin), (long_sum, long_spin) = short.by_layer, long.by_layer
+    assert long_spin - short_spin == 2 * more  # the kernel counts to the layer that calls it
+    assert (short_sum, short.between) == (long_sum, long.between)
+    assert short.instructions_per_step == sum(short.by_function.values())
+    assert short.instructions_per_step == sum(short.by_layer) + short.between.total() / 4
+
+
+@pytest.mark.parametrize("name", ["sum", "9_step"])
+def test_layers_are_told_apart_by_their_place_whatever_their_names(fake_package: Path, tmp_path: Path, name) -> None:
+    package = tmp_path / "c"
+    shutil.copytree(fake_package, package)
+    code = package / "src" / "fake.c"
+    code.write_text(code.read_text().replace("fake_layer_1_spin", f"fake_layer_1_{name}"))
+    renamed, found = count(package, 40), count(fake_package, 40)
+    assert renamed.by_layer == found.by_layer
+    assert renamed.between == found.between
 
 
 def test_learning_is_counted_apart(fake_package: Path) -> None:

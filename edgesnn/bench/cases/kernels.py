@@ -73,7 +73,7 @@ def _measure(layer: _Layer, board: str) -> dict[str, Any]:
     with TemporaryDirectory(prefix="edgesnn-") as scratch:
         _write(layer, Path(scratch))
         package = export.c(scratch, board)
-        counts = profile(package, boards.load(board), _frames(layer)).counts["layer"]
+        counts = profile(package, boards.load(board), _frames(layer)).layers[0]
     after = sum(counts[name] for name in _AFTER_SYNAPSE) / _FRAMES
     synapse = sum(counts.values()) / _FRAMES - after
     return {

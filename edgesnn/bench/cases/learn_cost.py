@@ -44,7 +44,7 @@ def measure(model: Model, board: str, steps: int = _STEPS) -> Measured:
         "arena_bytes": c_plan(model.path).arena_bytes,
         "text_bytes": _runtime_bytes(build(package, target).elf),
     }
-    work = [{"function": name, "instructions": count / steps} for name, count in counted.counts["learn"].most_common()]
+    work = [{"function": name, "instructions": count / steps} for name, count in counted.learning.most_common()]
     return Measured(figures, work)
 
 

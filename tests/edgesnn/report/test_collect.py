@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from types import SimpleNamespace
 
 import pytest
 from random_models import RandomModel, Shape
+from tiny_data import stream
 
+import edgesnn as es
+from edgesnn import export
 from edgesnn import report as reports
-from edgesnn.errors import BackendError, ConfigError
+from edgesnn.errors import BackendError, ConfigError, ModelError
 from edgesnn.export.c_package import c
+from edgesnn.export.c_plan import program
 from edgesnn.report import collect as module
 from edgesnn.report.collect import collect
 from edgesnn.runtime import Model
 from edgesnn.runtime.prediction import Prediction
+from edgesnn.runtime.profile import Profile
 
 USE = {"flash_bytes": 9000, "ram_bytes": 900, "arena_bytes": 300, "stack_bytes": 120}
 TOLD = {
@@ -36,12 +42,10 @@ def folder(tmp_path):
 def measured(folder, monkeypatch):
     """A board whose every layer takes 70 instructions."""
     names = [layer.name for layer in collect(folder).layers]
-    work = SimpleNamespace(
-        by_layer=dict.fromkeys(names, 70.0), instructions_per_step=321.0, instructions_per_learn=123.0
-    )
+    work = SimpleNamespace(by_layer=(70.0,) * len(names), instructions_per_step=321.0, instructions_per_learn=123.0)
     monkeypatch.setattr(module, "written_files", lambda package: [])
     monkeypatch.setattr(module, "_prediction", lambda planned, board, packaged: TOLD)
-    monkeypatch.setattr(module, "measure", lambda model, board, frames=None: work)
+    monkeypatch.setattr(module, "measure", lambda planned, board, frames=None: work)
     monkeypatch.setattr(module, "firmware_use", lambda model, board: USE)
 
 
@@ -165,3 +169,21 @@ def test_quantization_is_compared_with_the_run(folder, monkeypatch):
 def test_a_run_that_is_not_known_is_one_line(folder):
     with pytest.raises(ConfigError, match="expected a record of the run it was exported from"):
         collect(folder, quantization=True)
+
+
+def test_layers_within_layers_are_counted_under_their_names(emulator, tmp_path):
+    net = es.models.recurrent(8, 5, 3)
+    export.onnx(es.quantize(net, calibrate=stream(), epochs=0), tmp_path)
+    c(tmp_path, board=emulator)
+    found = collect(tmp_path, emulator, work=True)
+    counted = [(layer.name, layer.instructions) for layer in found.layers]
+    assert "recurrent1.feedback.linear1" in dict(counted)
+    assert all(instructions > 0 for _, instructions in counted)
+    assert [(layer.name, layer.instructions) for layer in found.work.layers[:-1]] == counted
+
+
+def test_a_package_of_another_version_is_one_line(folder, monkeypatch):
+    counted = Profile("mps2-an386", 1, 0, (Counter(), Counter(), Counter()), Counter(), Counter())
+    monkeypatch.setattr(module, "profile", lambda *arguments: counted)
+    with pytest.raises(ModelError, match="expected 2 layers, as the graphs beside it have, got 3"):
+        module.measure(program(Model.load(folder)), "mps2-an386")

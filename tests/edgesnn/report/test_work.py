@@ -18,13 +18,16 @@ from edgesnn.runtime.profile import Profile
 
 # x int8 [13] -> 11 binary weights, LIF -> 9 int8 weights on binary spikes, EMPF -> readout of 3
 SHAPE = Shape(hidden=(("BinaryLinear", 11), ("Linear", 9)), neurons=("LIF", "EMPF"))
-COUNTED = Profile("tiny", 10, 5, {
-    "fc0": Counter(esnn_binary_linear=3000, esnn_lif=500),
-    "fc1": Counter(esnn_event_linear=2000),
-    "readout": Counter(esnn_linear=700, esnn_trace=55),
-    "step": Counter(memcpy=70),
-    "learn": Counter(esnn_learn_readout=6000),
-})  # fmt: skip
+COUNTED = Profile(
+    "tiny", 10, 5,
+    layers=(
+        Counter(esnn_binary_linear=3000, esnn_lif=500),
+        Counter(esnn_event_linear=2000),
+        Counter(esnn_linear=700, esnn_trace=55),
+    ),
+    between=Counter(memcpy=70),
+    learning=Counter(esnn_learn_readout=6000),
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
