@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from quantized import digits, network, sample
+from tiny_data import stream
 
 import edgesnn as es
 from edgesnn import export
@@ -22,6 +23,7 @@ from edgesnn.quant.integer import evaluate_integer
 from edgesnn.runtime import open as open_session
 from edgesnn.runtime.guard import Guard, overruled, read_guard
 from edgesnn.runtime.vectors import seasoned
+from edgesnn.runtime.verify import verify
 
 LEAK = 0.9
 
@@ -205,3 +207,11 @@ def test_the_prior_is_a_power_of_two_that_the_sums_outgrow():
     for prior in (0, 3, 4096, 64.0, True):
         with pytest.raises(ExportError, match=f"expected a whole power of two from 1 to 2048 labels, got {prior};"):
             means_spec(LEAK, prior)
+
+
+def test_means_of_a_single_spike_are_the_same_everywhere(tmp_path):
+    net = es.models.mlp(8, [1], 3, leak=LEAK)
+    model = export.onnx(quantize(net, calibrate=stream(), epochs=0), tmp_path, learn="means")
+    assert [tensor.shape for tensor in model.tensors if tensor.name == "means.weight"] == [(3 * MEANS, 1)]
+    export.c(tmp_path)
+    assert all(check.equal and check.compared for check in verify(tmp_path, ["ort", "native"], steps=40))
