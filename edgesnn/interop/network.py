@@ -138,13 +138,11 @@ class _Reader:
         return _Synapse({"kind": "linear"}, np.eye(classes), np.zeros(classes))
 
     def _add_synapse(self, place: str, description: dict[str, Any], weight: Any, bias: Any, axes: int) -> None:
-        weight = np.asarray(weight, np.float64)
-        if weight.ndim != axes or not np.isfinite(weight).all():
-            raise InteropError(
-                f"{place}: expected finite weights of {axes} axes, got shape {weight.shape}; train it again"
-            )
+        weight = _finite(place, "weights", weight)
+        if weight.ndim != axes:
+            raise InteropError(f"{place}: expected weights of {axes} axes, got shape {weight.shape}; write it again")
         description |= {"outputs": len(weight), "bias": bias is not None}
-        offset = None if bias is None else np.asarray(bias, np.float64).reshape(len(weight))
+        offset = None if bias is None else _finite(place, "biases", bias).reshape(len(weight))
         self.synapses[len(self.descriptions)] = _Synapse(description, weight * self._sums, offset)
         self.descriptions.append(description)
         self._sums = 1.0
@@ -179,7 +177,7 @@ class _Reader:
             raise InteropError(
                 f"{place}: expected one threshold and resistance behind a Flatten, got {len(gain)}; use a single one"
             )
-        self.synapses[at] = self.synapses[at].times(gain * self._sums)
+        self.synapses[at] = self.synapses[at].times(_finite(place, "resistances", gain) * self._sums)
         self._sums = 1.0
 
     def _add_pool(self, node: nir.SumPool2d | nir.AvgPool2d) -> None:
@@ -189,6 +187,19 @@ class _Reader:
         self.descriptions.append(
             {"kind": "average_pool", "kernel": kernel, "stride": _pair(node.stride), "padding": _pair(node.padding)}
         )
+
+
+def _finite(place: str, what: str, values: Any) -> Array:
+    """Numbers of a file, which float32 holds as well.
+
+    Raises:
+        InteropError: NaN, an infinity, or beyond float32.
+    """
+    array = np.asarray(values, np.float64)
+    wrong = array[~(np.abs(array) <= np.finfo(np.float32).max)]
+    if wrong.size:
+        raise InteropError(f"{place}: expected {what} that are finite numbers, got {wrong[0]:g}; train it again")
+    return array
 
 
 def _convolution(place: str, node: nir.Conv2d) -> dict[str, Any]:

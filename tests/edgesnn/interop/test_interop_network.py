@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 
 import nir
 import numpy as np
@@ -196,6 +197,19 @@ def refused(message, source, convention="snntorch", **changes):
 )
 def test_nodes_that_have_no_form_here(node, message):
     refused(message, graph(affine(3, 4), node, affine(3, 3)))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e39])
+@pytest.mark.parametrize("what", ["weight", "bias"])
+def test_weights_and_biases_that_are_not_finite_are_refused(what, value):
+    numbers = {"weight": np.ones((3, 4)), "bias": np.ones(3)}
+    numbers[what].flat[1] = value
+    source = graph(nir.Affine(**numbers), lif(), affine(3, 3))
+    refused(rf"node affine: expected {what}.*s that are finite numbers, got {re.escape(f'{value:g}')}; train", source)
+
+
+def test_a_resistance_that_is_not_finite_is_refused():
+    refused(r"node lif: expected resistances that are finite numbers, got inf", graph(affine(3, 4), lif(r=np.inf)))
 
 
 def test_a_reset_to_another_value_than_rest_is_refused():
