@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import h5py
 import nir
 
 try:
@@ -22,8 +23,26 @@ def main(source: str, target: str) -> str | None:
         _limit(_LIBRARIES_BYTES + _MOST_A_BYTE * Path(source).stat().st_size)
         nir.write(target, nir.read(source), compression=None)
     except Exception as error:  # whatever h5py and nir say of files that are none
-        return str(error) or type(error).__name__
+        return _unreadable_name(source) or str(error) or type(error).__name__
     return None
+
+
+def _unreadable_name(source: str) -> str | None:
+    """What is wrong with the name of a node that HDF5 took for a path, if there is one."""
+    try:
+        with h5py.File(source) as file:
+            for name, node in file["node/nodes"].items():
+                inner = None if "type" in node else node.visit(_node_of)
+                if inner is not None:
+                    return f"a node named {f'{name}/{inner}'!r}, where a name may hold all but '/'"
+    except Exception:  # no such graph: what nir said of it holds
+        pass
+    return None
+
+
+def _node_of(path: str) -> str | None:
+    """The node whose type lies at this path."""
+    return path.removesuffix("/type") if path.endswith("/type") else None
 
 
 def _limit(most_bytes: int) -> None:

@@ -246,6 +246,25 @@ def test_what_ends_with_a_convolution_is_refused():
     refused(r"expected a linear layer or neurons before its output, got conv", source)
 
 
+def named(path, name):
+    nodes = {"input": nir.Input(np.array([4])), name: affine(3, 4), "l": lif(), "output": nir.Output(np.array([3]))}
+    nir.write(path, nir.NIRGraph(nodes, [("input", name), (name, "l"), ("l", "output")]))
+    return path
+
+
+@pytest.mark.parametrize("name", ["a/b", "a.b/c d", "a/b/c"])
+def test_a_name_that_nir_cannot_hold_is_named(tmp_path, name):
+    refused(
+        rf"got what cannot be read: a node named '{name}', where a name may hold all but '/'; write it again",
+        named(tmp_path / "net.nir", name),
+    )
+
+
+@pytest.mark.parametrize("name", ["a.b", "c d", "type", "1", "\N{LATIN SMALL LETTER E WITH ACUTE}"])
+def test_all_other_names_are_read(tmp_path, name):
+    assert list(from_nir(named(tmp_path / "net.nir", name), "snntorch").layers)[:2] == ["linear1", "neuron1"]
+
+
 @pytest.mark.parametrize("content", [b"", b"not HDF5", b"\x89HDF\r\n\x1a\n" + bytes(40)])
 def test_files_that_are_not_nir_are_refused(tmp_path, content):
     path = tmp_path / "net.nir"
