@@ -104,6 +104,9 @@ def read_graph(path: Path) -> onnx.ModelProto:
         raise ModelError(
             f"{path}: expected an ONNX file, got one that does not parse ({error}); export again"
         ) from None
+    if not proto.HasField("graph"):  # of no bytes, an empty model is parsed
+        got = "a file without a model" if path.stat().st_size else "an empty file"
+        raise ModelError(f"{path}: expected an ONNX model, got {got}; export again")
     metadata = {entry.key: entry.value for entry in proto.metadata_props}
     if metadata.get("edgesnn.format") != FORMAT:
         got = metadata.get("edgesnn.format", "none")

@@ -284,6 +284,14 @@ def test_another_format_is_refused(scratch, tmp_path, version, got):
     refusal(lambda: Model.load(tmp_path), "step.onnx", "expected edgesnn format 1", got)
 
 
+@pytest.mark.parametrize(("content", "got"), [(b"", "an empty file"), (b"\x08\x0a", "a file without a model")])
+@pytest.mark.parametrize("graph", ["step", "window", "learn"])
+def test_a_file_that_holds_no_model_is_refused(scratch, tmp_path, graph, content, got):
+    shutil.copytree(scratch, tmp_path, dirs_exist_ok=True)
+    (tmp_path / f"{graph}.onnx").write_bytes(content)
+    refusal(lambda: read(tmp_path, graph), f"{graph}.onnx: expected an ONNX model, got {got}; export again")
+
+
 def test_onnx_from_elsewhere_is_refused(tmp_path):
     onnx.save_model(onnx.helper.make_model(onnx.helper.make_graph([], "g", [], [])), tmp_path / "step.onnx")
     refusal(lambda: Model.load(tmp_path), "expected edgesnn format 1, got none")
