@@ -56,6 +56,25 @@ def test_cmake_builds_the_folder_and_a_project_that_takes_it_in(package, tmp_pat
     assert set(run(tmp_path / "example" / "rand_example", cwd=tmp_path).split()) <= {"c0", "c1", "c2"}
 
 
+@needs("cmake")
+@needs("g++")
+def test_cmake_takes_it_into_a_project_of_cpp_alone(package, tmp_path):
+    (tmp_path / "CMakeLists.txt").write_text(
+        "cmake_minimum_required(VERSION 3.16)\nproject(firmware CXX)\n"
+        f"add_subdirectory({package} model)\nadd_executable(firmware main.cpp)\n"
+        "target_link_libraries(firmware PRIVATE edgesnn_rand)\n"
+    )
+    (tmp_path / "main.cpp").write_text(
+        '#include "rand.h"\n#include <cstdio>\n'
+        "alignas(4) static uint8_t arena[RAND_ARENA_BYTES];\n"
+        "int main() {\n    esnn_net net;\n"
+        "    std::puts(esnn_strerror(esnn_init(&net, &rand_model, arena, sizeof arena)));\n}\n"
+    )
+    run("cmake", "-S", tmp_path, "-B", tmp_path / "build", "-DCMAKE_CXX_FLAGS=-Wall -Wextra -Werror", cwd=tmp_path)
+    run("cmake", "--build", tmp_path / "build", cwd=tmp_path)
+    assert run(tmp_path / "build" / "firmware", cwd=tmp_path) == "ok\n"
+
+
 def test_arduino_takes_it_as_a_recursive_library(package):
     """Arduino library specification 1.5: with a folder src/, that alone is compiled and an include folder."""
     lines = (package / "library.properties").read_text().splitlines()
