@@ -94,8 +94,9 @@ def _add(node: Node, refs: Refs) -> list[str]:
     return [call("esnn_add", *map(refs.pointer, (*node.inputs, *node.outputs)), node.outputs[0].size)]
 
 
-def _attention(node: Node, refs: Refs) -> list[str]:
-    current, context, kernel, table = node.inputs
+def attention_constants(node: Node, refs: Refs) -> tuple[str, str]:
+    """Definition of the constants of an attention or of its gradient, and their address."""
+    *_, current, context, kernel, table = node.inputs
     channels, numbers = current.shape[1], ("pixels", "mean", "mean_shift", "shift")
     if not current.size == context.size == channels * node.attributes["pixels"]:
         raise ExportError(
@@ -104,7 +105,12 @@ def _attention(node: Node, refs: Refs) -> list[str]:
         )
     fields = {"kernel": refs.pointer(kernel), "table": refs.pointer(table), "channels": channels}
     fields |= {"kernel_size": kernel.size} | {name: node.attributes[name] for name in numbers}
-    declaration, address = struct(node, refs, "esnn_attention", fields)
+    return struct(node, refs, "esnn_attention", fields)
+
+
+def _attention(node: Node, refs: Refs) -> list[str]:
+    current, context, *_ = node.inputs
+    declaration, address = attention_constants(node, refs)
     return [declaration, call("esnn_channel_attention", refs.pointer(current), refs.pointer(context),
                                refs.scratch(node, "int32_t"), refs.pointer(node.outputs[0]), address)]  # fmt: skip
 

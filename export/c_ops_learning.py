@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from edgesnn.export.c_graph import Infer, Node, Tensor
 from edgesnn.export.c_op import Attributes, Op, Refs, call, format_of, like, struct
-from edgesnn.export.c_ops_current import enlarged
+from edgesnn.export.c_ops_current import attention_constants, enlarged
 from edgesnn.export.c_ops_neuron import by_channel
 from edgesnn.export.c_window import grouped_window_over, window_over
 
@@ -165,6 +165,13 @@ def _backward_delay(node: Node, refs: Refs) -> list[str]:
     return [call("memcpy", refs.pointer(back), f"{refs.pointer(g)} + {g.size - back.size}", back.nbytes)]
 
 
+def _attention_gradient(node: Node, refs: Refs) -> list[str]:
+    declaration, address = attention_constants(node, refs)
+    return [declaration, call("esnn_attention_gradient", *map(refs.pointer, node.inputs[:3]),
+                               refs.scratch(node, "int32_t"), refs.pointer(node.outputs[0]), address,
+                               node.attributes["sum_shift"], node.attributes["out_shift"])]  # fmt: skip
+
+
 def _clamp_gradient(node: Node, refs: Refs) -> list[str]:
     g, y = node.inputs
     return [call("esnn_clamp_gradient", refs.pointer(g), refs.pointer(y), format_of(y), refs.pointer(node.outputs[0]),
@@ -251,6 +258,7 @@ LEARNING: dict[str, Op] = {
     "BackwardDelay": Op(
         _as("int32", lambda inputs, attributes: (1, inputs[0].size // attributes["taps"])), _backward_delay
     ),
+    "AttentionGradient": Op(like(0), _attention_gradient, lambda node: 8 * node.inputs[0].shape[1], arrays=(3, 4)),
     "ClampGradient": Op(like(0), _clamp_gradient, shares=(0,)),
     "EMPFGradient": Op(like(0), by_channel("esnn_empf_gradient", 2, "k"), shares=(0,)),
     "ParallelEMPFGradient": Op(like(0), by_channel("esnn_parallel_empf_gradient", 2, "k", "bits"), shares=(0,)),

@@ -30,12 +30,11 @@ NEURONS = ("EMPF", "ParallelEMPF", "LIF", "LIFDrop", "LIFClear")
 _PASSES: dict[str, Sequence[int]] = {
     **dict.fromkeys((*SYNAPSES, *MAXIMA, *SUMS, "Upsample2d", "Rescale", "Requantize", "Widen", "ParallelEMPF"), (0,)),
     **dict.fromkeys(("EMPF", "LIF", "LIFDrop", "LIFClear", "Delay"), (1,)),
-    "Add": (0, 1),
+    **dict.fromkeys(("Add", "ChannelAttention"), (0, 1)),
 }
 #: Those that it does not, and what depends on a layer before them.
 _STOPS: dict[str, Sequence[int]] = {
     **dict.fromkeys(("PackedLinear", "PackedConv2d"), (0,)),
-    "ChannelAttention": (0, 1),
 }
 #: A linear layer that learns has fewer inputs: its kernel counts them in 16 bits.
 _MOST_INPUTS = 2**16
@@ -72,7 +71,7 @@ class ErrorPath:
             return node.inputs[:1] if node.inputs[1].place in self.weights else ()
         if node.op in MAXIMA or node.op == "ParallelEMPF":
             return node.inputs[:1]
-        if node.op == "LIFClear":  # of the membrane of a neuron that fired, nothing is left
+        if node.op in ("LIFClear", "ChannelAttention"):  # of the membrane of a neuron that fired, nothing is left
             return node.inputs[:2]
         return node.outputs[:1] if node.op in ("LIF", "LIFDrop", "Requantize") else ()
 

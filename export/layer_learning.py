@@ -208,6 +208,31 @@ class _LearnGraph:
         bound = gradient.bound * copies(node)
         self._pass_on(x, Gradient(f"{node.name}.g", gradient.unit, bound, x.shape))
 
+    def attention(self, node: Node, gradient: Gradient) -> None:
+        """y = score(context)*I: to the current, as it was scaled, and to the context through the score.
+
+        Sums over pixels of g*I stay below 2^52, errors of the score's argument below 2^27 (`AttentionGradient`).
+        """
+        b, name, (current, context, kernel, table) = self.builder, node.name, node.inputs
+        numbers = {key: node.attributes[key] for key in ("pixels", "mean", "mean_shift", "shift")}
+        constants = [self._read(context), self._number(kernel), self._number(table)]
+        if context.place in self.path.wanted:
+            reach = max(map(abs, self.path.ranges[current.place])) * numbers["pixels"]
+            coarser = max(1.0, gradient.bound * reach / 2.0**51)
+            even = in_unit(b, gradient, gradient.largest_unit * coarser, f"{name}.even")
+            sums = even.bound * reach
+            sum_shift = max(1, sums.bit_length() - 26)
+            most = ((sums >> sum_shift) + 1) * int(np.abs(numpy_helper.to_array(self._factory[kernel.place])).sum())
+            growth = 1 if context.place in self.path.shared else self.path.growth[context.place]
+            out_shift = max(1, (most // (LIMIT // growth - 2)).bit_length())
+            worth = 2.0 ** (sum_shift - 2 + out_shift - 12 - numbers["shift"] - numbers["mean_shift"]) * numbers["mean"]
+            b.call("AttentionGradient", f"{name}.backward", [even.name, self._read(current), *constants],
+                   [f"{name}.context_g"], **numbers, sum_shift=sum_shift, out_shift=out_shift)  # fmt: skip
+            bound = (most >> out_shift) + 1
+            self._pass_on(context, Gradient(f"{name}.context_g", even.unit * worth, bound, context.shape))
+        b.call("ChannelAttention", f"{name}.scale", [gradient.name, *constants], [f"{name}.g"], **numbers)
+        self._pass_on(current, Gradient(f"{name}.g", gradient.unit, gradient.bound, current.shape))
+
     def delay(self, node: Node, gradient: Gradient) -> None:
         """To the present input alone."""
         x, even = node.inputs[1], uniform(self.builder, gradient, f"{node.name}.even")
@@ -392,5 +417,6 @@ _HANDLERS: dict[str, Callable[[_LearnGraph, Node, Gradient], None]] = {
     "Rescale": _LearnGraph.rescale,
     "Requantize": _LearnGraph.requantize,
     "Upsample2d": _LearnGraph.enlarge,
+    "ChannelAttention": _LearnGraph.attention,
     "Delay": _LearnGraph.delay,
 }

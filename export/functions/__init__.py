@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx
 from onnxscript import OnnxFunction
 
-from edgesnn.export.functions.attention import ChannelAttention, ChannelScore
+from edgesnn.export.functions.attention import AttentionGradient, ChannelAttention, ChannelScore
 from edgesnn.export.functions.backward import (
     BackwardBinaryLinear,
     BackwardDelay,
@@ -101,7 +101,8 @@ FUNCTIONS: dict[str, OnnxFunction] = {
         WindowsOverPixels, PixelsOfWindows, ByGroup, BackwardConv2d, BackwardBinaryConv2d, BackwardMaxPool2d,
         BackwardSumPool2d, ConvStep, LearnConv2d, LearnBinaryConv2d, PaddedMaxPool2d, SumPool2d,
         AveragePool2d, Upsample2d, Requantize, Widen, Add, GroupedConv2d, GroupedBinaryConv2d, UnpackFields,
-        PackedLinear, PackedConv2d, ChannelScore, ChannelAttention, Delay,
+        PackedLinear, PackedConv2d, ChannelScore, ChannelAttention,
+        AttentionGradient, Delay,
     )
 }  # fmt: skip
 

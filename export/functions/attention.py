@@ -52,3 +52,33 @@ def ChannelAttention(I, context, kernel, table, pixels: int, mean: int, mean_shi
     planes = op.Concat(op.Constant(value_ints=[0, 0]), op.Reshape(op.Constant(value_int=pixels), [1]), axis=0)
     scaled = op.Reshape(op.Cast(I, to=DOUBLE), planes) * op.Unsqueeze(score, [2]) / 32768.0
     return op.Cast(op.Reshape(op.Floor(scaled + 0.5), op.Shape(I)), to=INT32)
+
+
+@script(edgesnn_domain, default_opset=op)
+def AttentionGradient(
+    g, I, context, kernel, table, pixels: int, mean: int, mean_shift: int, shift: int, sum_shift: int, out_shift: int
+):  # fmt: skip
+    """The gradient of `ChannelAttention` with respect to its context, through the score s; that of its current is
+    `ChannelAttention` of g.
+
+    e[c] = (((G[c] + 2^(sum_shift-1)) >> sum_shift)*q[c] + 2^12) >> 13, G the sum over the pixels of g*I, and
+    q[c] = (s[c]*(2^15 - s[c])) >> 15, the slope of the sigmoid; of every pixel of a channel
+    b[c] = (sum_j kernel[j]*e[c - j + k/2] + 2^(out_shift-1)) >> out_shift. g s32 like I -> s32 like I; |G| < 2^53.
+    """
+    two = op.Constant(value=TWO)
+    planes = op.Concat(op.Constant(value_ints=[0, 0]), op.Reshape(op.Constant(value_int=pixels), [1]), axis=0)
+    products = op.Reshape(op.Cast(g, to=DOUBLE), planes) * op.Reshape(op.Cast(I, to=DOUBLE), planes)
+    coarse = op.Pow(two, op.Constant(value_int=sum_shift))
+    sums = op.Floor(op.ReduceSum(products, [2], keepdims=0) / coarse + 0.5)
+    score = ChannelScore(context, kernel, table, pixels=pixels, mean=mean, mean_shift=mean_shift, shift=shift)
+    slope = op.Floor(score * (32768.0 - score) / 32768.0)
+    e = op.Floor(sums * slope / 8192.0 + 0.5)
+    size = op.Shape(kernel)
+    beside, none = size / 2, op.Constant(value_ints=[0])
+    padded = op.Pad(e, op.Concat(none, beside, none, beside, axis=0))
+    channels, most = op.Squeeze(op.Shape(context, start=1, end=2)), op.Squeeze(size) - 1
+    at = op.Unsqueeze(op.Range(0, channels, 1), [1]) + op.Unsqueeze(op.Range(most, -1, -1), [0])
+    u = op.ReduceSum(op.Gather(padded, at, axis=1) * op.Cast(kernel, to=DOUBLE), [2], keepdims=0)
+    b = op.Floor(u / op.Pow(two, op.Constant(value_int=out_shift)) + 0.5)
+    everywhere = op.Expand(op.Unsqueeze(b, [2]), op.Shape(products))
+    return op.Cast(op.Reshape(everywhere, op.Shape(g)), to=INT32)

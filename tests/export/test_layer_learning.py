@@ -16,6 +16,7 @@ import edgesnn as es
 from edgesnn import export
 from edgesnn.errors import ExportError
 from edgesnn.export.c_plan import c_plan
+from edgesnn.export.lower.synapses import Learns
 from edgesnn.layers import Readout
 from edgesnn.models import Network
 from edgesnn.runtime import open as open_session
@@ -183,6 +184,15 @@ def test_networks_that_cannot_learn_so(tmp_path, case, scope, words):
         export.onnx(network(case), tmp_path / "m", learn=scope)
     assert "\n" not in str(error.value)
     assert not (tmp_path / "m").exists()
+
+
+def test_weights_that_are_packed_stop_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr("edgesnn.export.lower.walk.Learns", lambda weights, reads: Learns(weights))
+    with pytest.raises(
+        ExportError, match=r"^linear2: expected synapses of 1 or 8 bits, .* got PackedLinear; "
+    ) as error:
+        export.onnx(network("empf-4-bit"), tmp_path / "m", learn="readout+thresholds")
+    assert "\n" not in str(error.value)
 
 
 def image_network(size, **layers):

@@ -16,7 +16,7 @@ import edgesnn as es
 from edgesnn import export
 from edgesnn.export.lower import neurons
 from edgesnn.layers import SECA, TemporalConv
-from edgesnn.models import Feedback, Network, Residual
+from edgesnn.models import Attention, Feedback, Network, Residual
 from edgesnn.neurons import MembraneNormEMPF
 from edgesnn.runtime import open as open_session
 from edgesnn.runtime.vectors import random_stream
@@ -120,6 +120,15 @@ CASES = {
             "norm3": nn.BatchNorm1d(12), "neuron3": es.LIF(),
         }),
         {"LIFClearGradient", "BackwardUpsample2d", "LIFDropGradient", "LIFGradient"}, 8, 1,
+    ),
+    "attention": Case(
+        chain(IMAGE, lambda: {
+            "conv1": conv(2, 4), "norm1": nn.BatchNorm2d(4), "seca1": SECA(3), "neuron1": empf(),
+            "conv2": conv(4, 4), "norm2": nn.BatchNorm2d(4),
+            "block2": Attention({"neuron1": empf(), "conv1": conv(4, 4, padding=1), "norm1": nn.BatchNorm2d(4)}),
+            "neuron3": empf(), "flatten": nn.Flatten(),
+        }),
+        {"AttentionGradient", "ChannelAttention"}, 8, 8, cosine=0.998,  # 0.99 without the way through the score
     ),
     "behind a frozen block": Case(
         chain(IMAGE, lambda: {

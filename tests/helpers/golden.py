@@ -138,12 +138,17 @@ def channel_attention(
     current: Array, context: Array, kernel: Array, table: Array, *, mean: int, mean_shift: int, shift: int
 ) -> Array:
     """current, context [C, ...], kernel [k], table [256] -> [C, ...]."""
+    score = channel_score(context, kernel, table, mean=mean, mean_shift=mean_shift, shift=shift)
+    return (int64(current) * score.reshape(-1, *[1] * (current.ndim - 1)) + 2**14) >> 15
+
+
+def channel_score(context: Array, kernel: Array, table: Array, *, mean: int, mean_shift: int, shift: int) -> Array:
+    """context [C, ...] -> [C]."""
     means = (int64(context).reshape(len(context), -1).sum(axis=1) * mean + 2 ** (mean_shift - 1)) >> mean_shift
     u = np.convolve(np.pad(means, len(kernel) // 2), int64(kernel)[::-1], mode="valid")
     place = np.clip((u + 2 ** (shift - 1)) >> shift, -(2**15), 2**15 - 1) + 2**15
     low, high = int64(table)[place >> 8], int64(table)[np.minimum((place >> 8) + 1, 255)]
-    score = low + (((place & 255) * (high - low) + 128) >> 8)
-    return (int64(current) * score.reshape(-1, *[1] * (current.ndim - 1)) + 2**14) >> 15
+    return low + (((place & 255) * (high - low) + 128) >> 8)
 
 
 def delay(past: Array, x: Array, position: int, taps: int, dilation: int) -> tuple[Array, Array, int]:

@@ -101,6 +101,20 @@ def backward_upsample(g: Array, rows: Any, columns: Any, size: Any) -> Array:
     return back
 
 
+def attention_gradient(
+    g: Array, current: Array, context: Array, kernel: Array, table: Array, *, sum_shift: int, out_shift: int,
+    **numbers: int,
+) -> Array:  # fmt: skip
+    """g, current, context [C, ...] -> the gradient of the context, the same for all pixels of a channel."""
+    score = golden.channel_score(context, kernel, table, **numbers)
+    sums = (int64(g) * int64(current)).reshape(len(g), -1).sum(axis=1)
+    slope = (score * (2**15 - score)) >> 15
+    errors = (((sums + 2 ** (sum_shift - 1)) >> sum_shift) * slope + 2**12) >> 13
+    u = np.convolve(np.pad(errors, len(kernel) // 2), int64(kernel), mode="valid")
+    back = (u + 2 ** (out_shift - 1)) >> out_shift
+    return np.broadcast_to(back.reshape(-1, *[1] * (g.ndim - 1)), g.shape)
+
+
 def conv_step(
     x: Array, step: Array, kernel: Any, limit: int, strides: Any, pads: Any, dilations: Any = (1, 1), group: int = 1
 ) -> Array:

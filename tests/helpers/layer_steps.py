@@ -113,6 +113,14 @@ class Formula:
     def BackwardUpsample2d(self, g, rows, columns, size):
         return [golden_layers.backward_upsample(g, rows, columns, size)]
 
+    def ChannelAttention(self, g, context, kernel, table, pixels, **numbers):
+        assert pixels == g[0].size
+        return [golden.channel_attention(g, context[0], kernel, table, **numbers)]
+
+    def AttentionGradient(self, g, current, context, kernel, table, pixels, **numbers):
+        assert pixels == g[0].size
+        return [golden_layers.attention_gradient(g, current[0], context[0], kernel, table, **numbers)]
+
     def Rescale(self, a, m, b, shift):
         return [golden.rescale(a, m[0] if m.ndim > b.ndim else m, b, shift)]
 

@@ -104,7 +104,7 @@ def attention(d: Drawer, name: str, current: Signal, context: Signal) -> Signal:
     b.call(
         "ChannelAttention", f"{name}.score", [current.name, context.name, f"{name}.kernel", f"{name}.table"],
         [f"{name}.y"], pixels=pixels, mean=max(1, round(2**mean_shift / pixels)), mean_shift=mean_shift,
-        shift=draw.randint(1, 30),
+        shift=draw.randint(1, 30) if d.level is None else d.level - draw.randint(1, 4),
     )  # fmt: skip
     return Signal(f"{name}.y", current.shape, current.low, current.high)
 

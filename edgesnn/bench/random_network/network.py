@@ -88,7 +88,7 @@ class RandomNetwork(Drawer):
         """Synapse, rescale, what is added to the current, neuron; before and behind it changes of shape."""
         x = self._prepared(name, x)
         current = self._current(name, x)
-        if self.chance(0.2) and not self.part.reached:
+        if self.chance(0.2):
             current = layers.attention(self, f"{name}.attention", current, current)
         recurrent = self.chance(0.2)
         if recurrent:

@@ -251,6 +251,10 @@ void esnn_backward_upsample2d(const int32_t *g, int32_t *back, uint32_t channels
 /* to = g where low < y < high, u8 or s8, else 0; may be the same buffer. */
 void esnn_clamp_gradient(const int32_t *g, const void *y, esnn_format format, int32_t *to, uint32_t n, int32_t low,
                          int32_t high);
+/* Gradient g of attended currents [C,P] -> of the context, through the score; that of the currents is the attention of
+ * g. `scratch` holds 2C elements; the sums of g*current over a channel stay below 2^53. */
+void esnn_attention_gradient(const int32_t *g, const int32_t *current, const int32_t *context, int32_t *scratch,
+                             int32_t *to, const esnn_attention *k, uint32_t sum_shift, uint32_t out_shift);
 /* Gradient of n spikes -> of their membranes, which may be the same buffer; v is the membrane after the step. */
 void esnn_empf_gradient(const int32_t *g, const int32_t *v, int32_t *to, uint32_t n, int32_t theta, uint32_t k);
 /* The same for neurons without a membrane, by their current. */

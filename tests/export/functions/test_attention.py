@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import golden
+import golden_layers
 import hypothesis.extra.numpy as hnp
 import numpy as np
 from functions import assert_function
@@ -26,6 +27,24 @@ def test_channel_attention(shape, size, same, shift, data):
     expected = np.stack([golden.channel_attention(*row, kernel, SIGMOID_Q15, **numbers) for row in rows])
     pixels = int(np.prod(shape[2:]))
     assert_function("ChannelAttention", inputs, [expected], ["int32"], ["kernel", "table"], pixels=pixels, **numbers)
+
+
+@settings(max_examples=20)
+@given(shape=hnp.array_shapes(min_dims=2, max_dims=4, max_side=5).filter(lambda shape: len(shape) != 3),
+       size=st.sampled_from([1, 3, 5]), shift=st.integers(1, 20), data=st.data())  # fmt: skip
+def test_gradient_through_the_score(shape, size, shift, data):
+    shape = (1, *shape[1:])
+    errors = st.integers(-(2**17), 2**17)
+    g, current, context = (
+        data.draw(hnp.arrays(np.int32, shape, elements=elements)) for elements in (errors, CURRENT, CURRENT)
+    )
+    kernel = data.draw(hnp.arrays(np.int32, size, elements=st.integers(-(2**8), 2**8)))
+    numbers = {"mean": data.draw(st.integers(1, 2**15)), "mean_shift": data.draw(st.integers(14, 20)), "shift": shift}
+    numbers |= {"sum_shift": data.draw(st.integers(26, 30)), "out_shift": data.draw(st.integers(8, 12))}
+    inputs = {"g": g, "I": current, "context": context, "kernel": kernel, "table": SIGMOID_Q15}
+    wanted = golden_layers.attention_gradient(g[0], current[0], context[0], kernel, SIGMOID_Q15, **numbers)[None]
+    pixels = int(np.prod(shape[2:]))
+    assert_function("AttentionGradient", inputs, [wanted], ["int32"], ["kernel", "table"], pixels=pixels, **numbers)
 
 
 def test_the_table_is_a_sigmoid():

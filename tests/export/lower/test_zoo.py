@@ -324,7 +324,6 @@ def test_a_repeated_current_is_made_once(folder):
 
 
 REFUSED = {
-    "layers before attention": ("attention", "last:3", "block2.seca: expected synapses of 1 or 8 bits, neurons, "),
     "currents at the readout": ("without norms", "readout", "readout: expected a readout of spikes to learn"),
 }  # fmt: skip
 

@@ -6,6 +6,7 @@ import ctypes
 import zlib
 
 import golden
+import golden_layers
 import numpy as np
 import pytest
 from hypothesis import assume, given
@@ -280,6 +281,22 @@ def test_channel_attention(kernels, seed, channels, pixels, size, shift, place):
     means = np.empty(channels, np.int32)
     kernels.esnn_channel_attention(p(current), p(context), p(means), p(y), ctypes.byref(constants))
     np.testing.assert_array_equal(y, expected)
+
+
+@given(seeds, st.integers(1, 9), st.integers(1, 40), st.sampled_from([1, 3, 5]), st.integers(1, 20), st.integers(1, 9))
+def test_gradient_of_channel_attention(kernels, seed, channels, pixels, size, shift, out_shift):
+    rng = np.random.default_rng(seed)
+    g = extreme(rng, np.int32, (channels, pixels), (-(2**17), 2**17))
+    current, context = (extreme(rng, np.int32, (channels, pixels), (-(2**24), 2**24)) for _ in range(2))
+    kernel = extreme(rng, np.int32, size, (-(2**8), 2**8))
+    numbers = {"mean": 2**15 // pixels, "mean_shift": int(rng.integers(15, 20)), "shift": shift}
+    shifts = {"sum_shift": 28, "out_shift": 6 + out_shift}
+    expected = golden_layers.attention_gradient(g, current, context, kernel, SIGMOID_Q15, **shifts, **numbers)
+    constants = Attention(kernel.ctypes.data, SIGMOID_Q15.ctypes.data, channels, pixels, size, *numbers.values())
+    scratch, to = np.empty(2 * channels, np.int32), np.empty_like(g)
+    pointers = (p(array) for array in (g, current, context, scratch, to))
+    kernels.esnn_attention_gradient(*pointers, ctypes.byref(constants), *shifts.values())
+    np.testing.assert_array_equal(to, expected)
 
 
 @given(seeds, st.integers(1, 4), st.integers(1, 3), st.integers(1, 3), st.integers(1, 9))
