@@ -66,14 +66,14 @@ def kernels(board: str = "mps2-an386") -> Measured:
 
 
 def _measure(layer: _Layer, board: str) -> dict[str, Any]:
-    """Profile a model of one layer and a readout; the readout is left out."""
+    """Profile a model of one layer and a readout; the readout is left out, and the layer that hands spikes on."""
     from edgesnn import boards, export
     from edgesnn.runtime.profile import profile
 
     with TemporaryDirectory(prefix="edgesnn-") as scratch:
         _write(layer, Path(scratch))
         package = export.c(scratch, board)
-        counts = profile(package, boards.load(board), _frames(layer)).layers[0]
+        counts = profile(package, boards.load(board), _frames(layer)).layers[1 if layer.spikes else 0]
     after = sum(counts[name] for name in _AFTER_SYNAPSE) / _FRAMES
     synapse = sum(counts.values()) / _FRAMES - after
     return {

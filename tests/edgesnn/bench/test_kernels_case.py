@@ -22,3 +22,13 @@ def test_figures(emulator: str, monkeypatch: pytest.MonkeyPatch) -> None:
         name: 32 if name.startswith("dense") else 73728 for name in LAYERS
     }
     assert kernels.kernels(emulator).figures == measured.figures
+
+
+def test_work_is_that_of_the_layer(emulator: str) -> None:
+    """More outputs are more work, also behind a layer that hands spikes on."""
+    for name in ("dense_u8_w1", "dense_s1_w8"):
+        few, many = (
+            kernels._measure(replace(kernels._PUBLISHED[name], inputs=(8,), outputs=outputs), emulator)
+            for outputs in (4, 64)
+        )
+        assert many["instructions_synapse"] > 2 * few["instructions_synapse"]
