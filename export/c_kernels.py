@@ -141,6 +141,20 @@ def helium_packed_rows(rows: Array, outputs: int, fan_in: int, bits: int) -> Arr
     return stored.reshape(outputs, -1)[:, : fan_in // block * lanes + min(fan_in % block, lanes)].ravel()
 
 
+def helium_event_packed_rows(rows: Array, outputs: int, fan_in: int, bits: int) -> Array:
+    """The words of `packed_rows` as Helium adds them (runtime/c/src/esnn_event_packed_mve.c): uint32 [n].
+
+    A row for each input with the fields of all outputs beside each other; the upper one of two of 4 bits is signed.
+    """
+    width = 32 // bits
+    fields = np.pad(unpacked_rows(rows, outputs, fan_in, bits), ((0, -outputs % width), (0, 0))).T
+    by_byte = fields.reshape(fan_in, -1, 8 // bits)
+    if bits == 4:
+        by_byte = by_byte ^ np.array([0, 8], np.uint8)
+    shifts = np.arange(0, 8, bits, dtype=np.uint8)
+    return _words((by_byte << shifts).sum(axis=2).astype(np.uint8).ravel())
+
+
 def other_orders(node: Node, rows: Array) -> dict[str, Array]:
     """The macros of the cores that want the weights of a node in another order, the first that holds, and these words.
 
@@ -150,10 +164,12 @@ def other_orders(node: Node, rows: Array) -> dict[str, Array]:
     """
     if node.op in EVENT.values():
         return {"ESNN_MVE": helium_rows(rows, node.attributes["kernel"][0])}
-    if node.op not in _PACKED:
+    if node.op not in (*_PACKED, *_PACKED.values()):
         return {}
     fan_in, bits, groups = node.attributes["fan_in"], node.attributes["bits"], node.attributes.get("group", 1)
     outputs = node.attributes["kernel"][0] // groups
+    if node.op in _PACKED.values():
+        return {"ESNN_MVE": helium_event_packed_rows(rows, outputs, fan_in, bits)}
     by_group = [helium_packed_rows(part, outputs, fan_in, bits) for part in np.split(rows, groups)]
     return {"ESNN_MVE": _words(np.concatenate(by_group)), "ESNN_DSP": dsp_rows(rows, fan_in)}
 

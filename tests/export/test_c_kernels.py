@@ -15,6 +15,7 @@ from edgesnn.export.c_kernels import (
     WEIGHT_BIAS,
     dsp_rows,
     event_rows,
+    helium_event_packed_rows,
     helium_packed_rows,
     helium_rows,
     packed_rows,
@@ -93,6 +94,19 @@ def test_packed_rows_for_helium_hold_the_inputs_of_an_output_beside_each_other(s
         assert field - half == weights[o, i]
     seen = np.unpackbits(stored, axis=1).sum()
     assert seen == sum(int(w + half).bit_count() for w in weights.ravel())  # fields without an input are 0
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 70), st.integers(1, 9), st.sampled_from([2, 4]))
+def test_packed_rows_for_helium_hold_the_outputs_of_an_input_beside_each_other(seed, outputs, fan_in, bits):
+    half, width = 2 ** (bits - 1), 8 // bits
+    weights = np.random.default_rng(seed).integers(-half, half, (outputs, fan_in))
+    stored = helium_event_packed_rows(packed_rows(weights, bits), outputs, fan_in, bits)
+    rows = stored.astype("<u4").view(np.uint8).reshape(fan_in, -1)
+    assert rows.shape[1] == -(-outputs * bits // 32) * 4
+    for o, i in np.ndindex(weights.shape):
+        byte, signed = rows[i, o // width], bits == 4 and o % 2 == 1
+        value = int(byte.view(np.int8)) >> 4 if signed else (int(byte) >> o % width * bits & (2**bits - 1)) - half
+        assert value == weights[o, i]
 
 
 def packed(folder, function, outputs, binary=False, group=1):

@@ -29,7 +29,7 @@ typedef struct {
 
 /* a = the rows list[0..n) added up, for all outputs. Not for Helium. */
 void esnn_event_sum(const uint16_t *list, uint32_t n, int32_t *a, const esnn_event_rows *rows);
-/* The same for weights of 2 and 4 bits, stored as in esnn_packed.c. */
+/* The same for weights of 2 and 4 bits, stored as in esnn_packed.c, for Helium as in esnn_event_packed_mve.c. */
 void esnn_event_packed_sum(const uint16_t *list, uint32_t n, int32_t *a, const esnn_event_rows *rows, uint32_t bits);
 
 /* The input rows under a row of output pixels. */

@@ -234,16 +234,27 @@ ESNN_MVE_FUNCTION("esnn_mve_list_words",
     "pop {r4-r9, pc}");
 /* clang-format on */
 
-void esnn_event_linear(const uint8_t *x, const uint32_t *w, uint16_t *scratch, int32_t *a, uint32_t inputs,
-                       uint32_t outputs) {
-    const row_sums sums = sums_of(w, outputs, 1);
+/* Lists which inputs fired; returns how many. */
+static uint32_t list_all(const uint8_t *x, uint32_t inputs, uint16_t *list) {
     const uint32_t listed = inputs / 32 * 32;
-    uint16_t *to = esnn_mve_list_inputs(x, inputs / 32, scratch);
+    uint16_t *to = esnn_mve_list_inputs(x, inputs / 32, list);
     for (uint32_t i = listed; i < inputs; i++) {
         *to = (uint16_t)i;
         to += x[i];
     }
-    sum_list(scratch, (uint32_t)(to - scratch), a, &sums);
+    return (uint32_t)(to - list);
+}
+
+void esnn_event_linear(const uint8_t *x, const uint32_t *w, uint16_t *scratch, int32_t *a, uint32_t inputs,
+                       uint32_t outputs) {
+    const row_sums sums = sums_of(w, outputs, 1);
+    sum_list(scratch, list_all(x, inputs, scratch), a, &sums);
+}
+
+void esnn_event_packed_linear(const uint8_t *x, const uint32_t *w, uint32_t bits, uint16_t *scratch, int32_t *a,
+                              uint32_t inputs, uint32_t outputs) {
+    const esnn_event_rows rows = {w, inputs, outputs, 1};
+    esnn_event_packed_sum(scratch, list_all(x, inputs, scratch), a, &rows, bits);
 }
 
 /* Records of a row of pixels: for each 32 channels W + 1 places, where the list of each pixel starts, then the lists

@@ -4,6 +4,8 @@
  */
 #include "esnn_event.h"
 
+#if !ESNN_MVE /* Helium has its own: esnn_event_packed_mve.c */
+
 #define NIBBLES 0x0f0f0f0fu
 #define PAIRS 0x33333333u
 #define BYTES_0_2 0x00ff00ffu
@@ -163,3 +165,4 @@ void esnn_event_packed_linear(const uint8_t *x, const uint32_t *w, uint32_t bits
     const esnn_event_rows rows = {w, inputs, outputs, 1};
     esnn_event_packed_sum(scratch, esnn_event_list(x, inputs, scratch), a, &rows, bits);
 }
+#endif

@@ -14,7 +14,14 @@ from emulated import EMULATED, need
 
 import edgesnn.runtime
 from edgesnn import boards
-from edgesnn.export.c_kernels import dsp_rows, event_rows, helium_packed_rows, helium_rows, packed_rows
+from edgesnn.export.c_kernels import (
+    dsp_rows,
+    event_rows,
+    helium_event_packed_rows,
+    helium_packed_rows,
+    helium_rows,
+    packed_rows,
+)
 from edgesnn.runtime.board import Harness
 from edgesnn.runtime.firmware import build
 
@@ -198,6 +205,14 @@ def packed(request: pytest.FixtureRequest) -> Callable[[Array, int], Array]:
     return packed_rows
 
 
+@pytest.fixture
+def packed_events(request: pytest.FixtureRequest) -> Callable[[Array, int], Array]:
+    """How the board stores weights [O, C] of 2 and 4 bits for adding."""
+    if "mve" in boards.load(request.node.callspec.params["call"]).toolchain.cpu:
+        return lambda w, bits: helium_event_packed_rows(packed_rows(w, bits), *w.shape, bits)
+    return packed_rows
+
+
 def fields(rng: np.random.Generator, shape: tuple[int, ...], bits: int) -> Array:
     return extreme(rng, np.int8, shape, (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1))
 
@@ -250,22 +265,35 @@ def test_packed_conv2d_of_many_outputs_in_groups_with_gaps(call: Call, packed: C
 
 
 @pytest.mark.parametrize("bits", [2, 4])
-def test_event_packed_linear(call: Call, bits: int) -> None:
+def test_event_packed_linear(call: Call, packed_events: Callable[[Array, int], Array], bits: int) -> None:
     rng = np.random.default_rng(15)
-    for inputs, outputs in [(1, 1), (5, 8), (16, 9), (17, 33), (64, 31), (90, 65), (200, 16), (300, 17), (33, 130)]:
+    cases = [(1, 1), (5, 8), (16, 9), (17, 33), (64, 31), (90, 65), (200, 16), (300, 17), (33, 130), (60, 100)]
+    for inputs, outputs in cases:
         x, w = spikes(rng, (inputs,)), fields(rng, (outputs, inputs), bits)
-        got = call(EVENT_PACKED_LINEAR, x, packed_rows(w, bits), (inputs, 1, 1, outputs, *[1] * 8), (bits, 0, 0, 0))
+        rows = packed_events(w, bits)
+        got = call(EVENT_PACKED_LINEAR, x, rows, (inputs, 1, 1, outputs, *[1] * 8), (bits, 0, 0, 0))
         np.testing.assert_array_equal(got[:outputs], golden.linear(x, w), f"{inputs} -> {outputs}")
         assert not got[outputs:].any()
 
 
 @pytest.mark.parametrize("bits", [2, 4])
-def test_event_packed_conv2d(call: Call, bits: int) -> None:
+def test_packed_event_sums_at_their_limits(call: Call, packed_events: Callable[[Array, int], Array], bits: int) -> None:
+    """More rows of the least and of the greatest weight than sums of 4 or 8 bits have room for."""
+    ends = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+    for inputs, outputs in [(15, 5), (16, 5), (17, 40), (86, 70), (300, 3), (1500, 2)]:
+        w = np.array([ends[o % 3 == 0] for o in range(outputs)], np.int8).repeat(inputs).reshape(outputs, inputs)
+        got = call(EVENT_PACKED_LINEAR, np.ones(inputs, np.uint8), packed_events(w, bits),
+                   (inputs, 1, 1, outputs, *[1] * 8), (bits, 0, 0, 0))  # fmt: skip
+        np.testing.assert_array_equal(got[:outputs], w.sum(axis=1, dtype=np.int64))
+
+
+@pytest.mark.parametrize("bits", [2, 4])
+def test_event_packed_conv2d(call: Call, packed_events: Callable[[Array, int], Array], bits: int) -> None:
     rng = np.random.default_rng(16)
     for turn in range(20):
         window, strides, pads = random_window(rng, outputs=int(rng.integers(1, 9)) if turn % 2 else 16)
         x, w = spikes(rng, window[:3]), fields(rng, (window[3], window[0], *window[6:8]), bits)
-        rows = packed_rows(np.moveaxis(w, 1, -1).reshape(len(w), -1), bits)
+        rows = packed_events(np.moveaxis(w, 1, -1).reshape(len(w), -1), bits)
         got = call(EVENT_PACKED_CONV2D, x, rows, window, (bits, 0, 0, 0))
         expected = golden.conv2d(x, w, strides, pads).ravel()
         np.testing.assert_array_equal(got[: expected.size], expected, f"{window} {pads}")
