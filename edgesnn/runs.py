@@ -180,7 +180,7 @@ def build_network(config: RunConfig, data: Dataset) -> Network:
 
 
 def load_data(config: RunConfig) -> Dataset:
-    """The data of a configuration; ConfigError for a [stream] of data that is not a CSV file."""
+    """The data of a configuration, with its time steps; ConfigError for a [stream] of data that is not a CSV file."""
     stream = config.stream
     if stream is None:
         data = datasets.load(config.data)
@@ -191,6 +191,7 @@ def load_data(config: RunConfig) -> Dataset:
             f"stream: rate, frame and hop are those of a CSV file, got data '{config.data}'; leave them out"
         )
     data = data.merged() if config.merge_validation else data
+    data = data if config.steps is None else replace(data, steps=config.steps)
     return data if config.normalization is None else _normalized(data, config.normalization)
 
 
@@ -233,7 +234,6 @@ def train(config: RunConfig, out: str | Path, resume: bool = False, progress: bo
         epochs=config.epochs,
         lr=config.lr,
         batch_size=config.batch_size,
-        steps=config.steps,
         seed=config.seed,
         checkpoint=folder / CHECKPOINT,
         resume=resume,

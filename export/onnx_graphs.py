@@ -46,7 +46,8 @@ def onnx(
     Args:
         qnet: a calibrated network from `edgesnn.quantize`.
         directory: created if missing; graphs in it are replaced.
-        window: time steps of the parallel-time-step graph (default: those of the data), or `dynamic`: any number.
+        window: time steps of the parallel-time-step graph (default: those it was quantized with), or `dynamic`:
+            any number.
         learn: what the device may learn: None, `means` (class means behind a guard), or by gradient descent `readout`,
             `readout+thresholds`, `last:N` (hidden layers) or `all`.
         constant_input: the window takes one frame that stands still for all its steps, as images do; what only reads

@@ -71,7 +71,7 @@ def export(
         str | None,
         typer.Option(
             metavar="T|dynamic",
-            help="Time steps of window.onnx; those of the data if not given. dynamic: any number.",
+            help="Time steps of window.onnx; those of a training window if not given. dynamic: any number.",
         ),
     ] = None,
     constant_input: Annotated[
@@ -132,7 +132,7 @@ def _window(text: str | None) -> int | Literal["dynamic"] | None:
         return "dynamic"
     if not text.isdecimal() or int(text) < 1:
         raise ConfigError(
-            f"--window: expected 1 or more time steps, or dynamic, got {text!r}; leave it out for the data's"
+            f"--window: expected 1 or more time steps, or dynamic, got {text!r}; leave it out for the run's"
         )
     return int(text)
 

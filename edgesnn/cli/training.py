@@ -119,9 +119,8 @@ def quantize(
     unknown = settings.keys() - inspect.signature(quantized).parameters.keys()
     if unknown:
         raise ConfigError(f"{run}: [quantization] has {', '.join(sorted(unknown))}, which nothing reads; remove it")
-    arguments = {"steps": source.config.steps, **settings}
     rule = rules.build(source.config.rule)
-    net = quantized(source.net, calibrate=source.data, rule=rule, progress=True, **arguments)
+    net = quantized(source.net, calibrate=source.data, rule=rule, progress=True, **settings)
     config = source.config.model_copy(update={"quantization": settings})
     runs.save_run(replace(source, net=net, config=config), target)
     if net.report is not None:

@@ -98,7 +98,6 @@ def _make(console: Console, config: RunConfig, folder: Path) -> Network:
             trained.net,
             calibrate=trained.data,
             rule=rules.build(config.rule),
-            steps=config.steps,
             progress=True,
             **(config.quantization or {}),
         )
@@ -143,7 +142,7 @@ def _report(
     use: dict[str, object],
     origin: Provenance,
 ) -> DemoReport:
-    config, model = network.run.config, network.model
+    model = network.model
     health = network.qnet.report.layers if network.qnet.report else []
     content = {
         "name": model.name,
@@ -161,7 +160,7 @@ def _report(
         "training": {
             "seconds": network.run.history.seconds,
             "rule": model.rule,
-            "time_steps": config.steps or network.run.data.steps,
+            "time_steps": network.run.data.steps,
             "epochs": len(network.run.history.epochs),
         },
         "timeline": figures.timeline(outcomes, figures.step_seconds(model)),

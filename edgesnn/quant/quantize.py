@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -79,7 +79,7 @@ def quantize(
         rule: learning rule of the fine-tuning (default: SLTT).
         epochs: epochs of fine-tuning; 0 only calibrates.
         lr: learning rate of the fine-tuning.
-        steps: time steps of a training window (default: the data's).
+        steps: time steps of a training window, and of the window that `export.onnx` writes (default: the data's).
         seed: seed of the order of the training data.
         progress: show a progress bar.
 
@@ -92,8 +92,10 @@ def quantize(
         net = reparameterize(net)
     if calibrate is None:
         return _as_quantized(prepare(net, weights, spikes, scales=scales))
+    if steps is not None:
+        calibrate = replace(calibrate, steps=steps)
     generator = torch.Generator().manual_seed(seed)
-    windows = calibrate.training_batches(steps or calibrate.steps, _BATCH, generator)
+    windows = calibrate.training_batches(calibrate.steps, _BATCH, generator)
     batches = [x for _, (x, _) in zip(range(_CALIBRATION_BATCHES), windows, strict=False)]
     signed = any(float(batch.min()) < 0 for batch in batches)
     qnet = _as_quantized(prepare(net, weights, spikes, signed, scales=scales))
@@ -106,7 +108,7 @@ def quantize(
         evaluate(model, calibrate, "validation").accuracy if measured else None for model in (net, qnet)
     )
     if epochs:
-        fit(qnet, calibrate, rule, epochs=epochs, lr=lr, steps=steps, seed=seed, progress=progress)
+        fit(qnet, calibrate, rule, epochs=epochs, lr=lr, seed=seed, progress=progress)
     readout = qnet.readout
     if isinstance(readout, QuantReadout) and readout.in_features <= MOST_INPUTS:
         readout.describe(class_means(qnet, calibrate))

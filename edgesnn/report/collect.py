@@ -113,7 +113,7 @@ def quantization_error(model: Model) -> dict[str, Any]:
     from edgesnn.quant.error import spike_errors, weight_errors
 
     run = runs.load_run(origin.read(model.path))
-    windows = run.data.training_batches(model.time_steps, _BATCH, torch.Generator().manual_seed(0))
+    windows = run.data.training_batches(run.data.steps, _BATCH, torch.Generator().manual_seed(0))
     batches = [x for x, _ in islice(windows, _BATCHES)]
     return {
         "frames": sum(x.shape[0] * x.shape[1] for x in batches),

@@ -129,6 +129,11 @@ def test_an_interrupted_run_is_not_that_of_an_earlier_training(tmp_path, monkeyp
         runs.load_run(tmp_path)
 
 
+def test_the_steps_of_a_configuration_are_those_of_its_data():
+    assert runs.load_data(CONFIG.model_copy(update={"steps": 7})).steps == 7
+    assert runs.load_data(CONFIG).steps == es.data.digits().steps
+
+
 def test_merged_validation():
     config = CONFIG.model_copy(update={"merge_validation": True})
     assert len(runs.load_data(config).train) == 1397

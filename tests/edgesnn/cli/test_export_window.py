@@ -29,7 +29,7 @@ def test_a_number_of_steps(edgesnn: Command, tmp_path: Path) -> None:
     [
         (
             ("--window", "0"),
-            "--window: expected 1 or more time steps, or dynamic, got '0'; leave it out for the data's",
+            "--window: expected 1 or more time steps, or dynamic, got '0'; leave it out for the run's",
         ),
         (("--window", "all"), "--window: expected 1 or more time steps, or dynamic, got 'all'"),
         (

@@ -116,6 +116,15 @@ def test_a_seed_decides_everything(net, data):
     assert any(not torch.equal(first[name], other[name]) for name in first)
 
 
+def test_steps_are_those_of_the_window_and_of_all_that_is_measured():
+    """Images are decided at the last step, which is the third here."""
+    data, net = es.data.digits(), es.models.mlp(64, [8], 10, seed=1)
+    qnet = es.quantize(net, calibrate=data, epochs=0, steps=3)
+    assert qnet.config["data"]["steps"] == 3 != data.steps
+    assert qnet.report.accuracy_calibrated == es.evaluate(qnet, data, "validation", steps=3).accuracy
+    assert qnet.report.accuracy_float == es.evaluate(net, data, "validation", steps=3).accuracy
+
+
 def test_input_without_negative_values_is_unsigned(data):
     positive = tiny_data.positive(data)
     qnet = es.quantize(es.models.mlp(8, [16], 3), calibrate=positive, epochs=0)
