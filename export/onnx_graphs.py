@@ -105,16 +105,33 @@ def learner_of(qnet: Network, model: Model) -> Learner:
     """The learner of a model that was exported from this network.
 
     Raises:
-        ExportError: the model was not exported from this network, or not by this version; or it does not learn.
+        ExportError: it does not learn; or as `check_origin`.
     """
+    learner = _exported_again(qnet, model)
+    if learner is None:
+        raise ExportError(f"{model.path}: expected a model that learns, got one that does not; export it with learn=")
+    return learner
+
+
+def check_origin(qnet: Network, model: Model) -> None:
+    """That a model was exported from this network: made once more, it has the same integers.
+
+    Raises:
+        QuantizationError: the network is not quantized or not calibrated.
+        ExportError: the model was not exported from this network, or not by this version.
+    """
+    _exported_again(qnet, model)
+
+
+def _exported_again(qnet: Network, model: Model) -> Learner | None:
+    """What a model learns with, made from the network that it was exported from; checks that it was."""
     check_calibrated(qnet)
-    scope = model.learn.scope if model.learn else None
-    lowered, learner = _nodes(qnet, scope, model.time_steps)
+    lowered, learner = _nodes(qnet, model.learn.scope if model.learn else None, model.time_steps)
     step = lowered.builder.build("step", model.metadata, _STEP)
     found = {entry.key: entry.value for entry in step.metadata_props}[CONTENT_HASH]
-    if learner is None or found != model.source_hash:
+    if found != model.source_hash:
         raise ExportError(
-            f"{model.path}: expected a model that learns, exported from this network, {found[:16]}, got "
+            f"{model.path}: expected a model exported from this network, {found[:16]}, got "
             f"{model.source_hash[:16]}; name the run it was exported from, and use the edgesnn that did it"
         )
     return learner

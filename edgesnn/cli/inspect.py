@@ -61,6 +61,12 @@ def report(
     quantization: Annotated[
         bool, typer.Option("--quantization", help="Also compare it, layer by layer, with the run it was exported from.")
     ] = False,
+    run: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN", help="With --quantization: the run that DIR was exported from, if it doesn't know."
+        ),
+    ] = None,
 ) -> None:
     """Print what is known about a model, and write it as report.json and report.html.
 
@@ -71,7 +77,7 @@ def report(
     if (directory / "step.onnx").is_file():
         from edgesnn.report.collect import collect  # reads graphs, which showing a report does not need
 
-        content = collect(directory, board, profile, source, quantization)
+        content = collect(directory, board, profile, source, quantization, run)
     else:
         content = reports.load(directory)
     layers = [layer.model_dump() for layer in content.layers or []]

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from edgesnn import boards
+from edgesnn import boards, origin
 from edgesnn.errors import BackendError, ConfigError, DataError, ModelError
 from edgesnn.export.bounds import prove
 from edgesnn.export.c_package import sources
@@ -42,6 +42,7 @@ def collect(
     work: bool = False,
     source: str | None = None,
     quantization: bool = False,
+    run: str | Path | None = None,
 ) -> Report:
     """Flash, RAM and multiply-accumulates by layer; for a microcontroller, what its firmware will take.
 
@@ -55,15 +56,19 @@ def collect(
         work: also tell where the work of a step goes.
         source: sensor rows over which that is counted (default: a random stream).
         quantization: also compare the run that the folder was exported from, layer by layer.
+        run: the folder of that run (default: the one that the folder knows).
 
     Raises:
         ModelError: the folder is not a valid export.
-        ConfigError: work is asked for, and there is no board or no C package; or a source without work; or the run is
-            asked for and not there.
+        ConfigError: work is asked for, and there is no board or no C package; or a source without work, or a run
+            without quantization; or the run is not there.
+        ExportError: the folder was not exported from the run.
         BoardError, BackendError: the board is unknown, or cannot run here.
     """
     if source is not None and not work:
         raise ConfigError(f"--source: expected it with --profile, got {source!r} alone; add --profile")
+    if run is not None and not quantization:
+        raise ConfigError(f"--run: expected it with --quantization, got {str(run)!r} alone; add --quantization")
     model = Model.load(directory)
     planned = program(model)
     packaged = written_files(model.path / "c") is not None
@@ -73,7 +78,7 @@ def collect(
         "proof": [asdict(bound) for bound in prove(model.step)],
     }
     if quantization:
-        content["quantization"] = quantization_error(model)
+        content["quantization"] = quantization_error(model, origin.read(model.path) if run is None else Path(run))
     if (predicted := _prediction(planned, board, packaged)) is not None:
         content["prediction"] = predicted
     counted = None
@@ -105,14 +110,20 @@ def collect(
     return Report.parse(_merged(_earlier(Path(directory), model), content), str(directory))
 
 
-def quantization_error(model: Model) -> dict[str, Any]:
-    """The run that a model was exported from, beside it: weights and spikes of each layer, on some training data."""
+def quantization_error(model: Model, folder: Path) -> dict[str, Any]:
+    """The run that a model was exported from, beside it: weights and spikes of each layer, on some training data.
+
+    Raises:
+        ExportError: the model was not exported from this run.
+    """
     import torch
 
-    from edgesnn import origin, runs
+    from edgesnn import runs
+    from edgesnn.export.onnx_graphs import check_origin
     from edgesnn.quant.error import spike_errors, weight_errors
 
-    run = runs.load_run(origin.read(model.path))
+    run = runs.load_run(folder)
+    check_origin(run.net, model)
     windows = run.data.training_batches(run.data.steps, _BATCH, torch.Generator().manual_seed(0))
     batches = [x for x, _ in islice(windows, _BATCHES)]
     return {

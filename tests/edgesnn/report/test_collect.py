@@ -156,8 +156,8 @@ def test_quantization_is_compared_with_the_run(folder, monkeypatch):
         "spikes": [{"name": "n_fc0", "rate": 0.2, "rate_brevitas": 0.21, "saturated": 0.01, "different": 0.002,
                     "mean_difference": -0.001, "sqnr_db": None}],
     }  # fmt: skip
-    monkeypatch.setattr(module, "quantization_error", lambda model: found)
-    report = collect(folder, quantization=True)
+    monkeypatch.setattr(module, "quantization_error", lambda model, run: found)
+    report = collect(folder, quantization=True, run=folder)
     assert report.quantization.model_dump() == found
     reports.write(report, folder)
     assert collect(folder).quantization == report.quantization
