@@ -60,12 +60,15 @@ def nir(net: Network, path: str | Path, convention: str = "edgesnn", **changes: 
         changes: fields of `Convention` that the user sets in the framework after loading, such as `spikes="single"`.
 
     Raises:
-        InteropError: a layer that NIR does not have, or a neuron that the framework's importer does not make.
+        InteropError: a layer that NIR does not have, a neuron that the framework's importer does not make, or the name
+            of a layer with a '/', which a file would lose.
     """
     rules = convention_of(convention, changes, IMPORTERS)
     writer = _Writer(net, rules)
     nodes = writer.nodes()
     names = list(nodes)
+    if lost := [name for name in names if "/" in name]:
+        raise InteropError(f"{lost[0]}: expected a name without '/', which HDF5 takes for a path; rename the layer")
     graph = nir_format.NIRGraph(nodes, list(pairwise(names)))
     hidden = [synapse for synapse in writer.synapses[1:] if not isinstance(synapse, Readout)]
     binary = bool(hidden) and all(_bits(layer) == 1 or is_binary(layer) for layer in hidden)

@@ -16,6 +16,7 @@ import edgesnn as es
 from edgesnn import export
 from edgesnn.errors import InteropError
 from edgesnn.interop import KEY, from_nir, widths
+from edgesnn.layers import Readout
 from edgesnn.neurons import MultiLIF
 
 M = es.models
@@ -172,6 +173,11 @@ def refused(message, net, *arguments, **changes):
     with pytest.raises(InteropError, match=message) as caught:
         export.nir(net, "never.nir", *arguments, **changes)
     assert "\n" not in str(caught.value)
+
+
+def test_a_name_that_a_file_would_lose_is_refused():
+    named = {"fc/1": torch.nn.Linear(12, 6), "neuron1": es.LIF(), "readout": Readout(6, 3)}
+    refused("fc/1: expected a name without '/'", M.Network(named, {}, (12,), 3))
 
 
 @pytest.mark.parametrize(
