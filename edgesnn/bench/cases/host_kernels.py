@@ -1,4 +1,4 @@
-"""Speed of 1-bit synapses on this machine beside ONNX Runtime on the same layers, one thread."""
+"""Speed of synapses with few bits on this machine beside ONNX Runtime on the same layers, one thread."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ Call = Callable[[], object]
 #: What is written between two calls for cold caches, and rounds of each kind; a round of hot calls takes about as long
 #: as so many multiply-accumulates.
 _CACHE_BYTES, _HOT_ROUNDS, _COLD_ROUNDS, _ROUND_MACS = 2**26, 40, 12, 3e7
+#: Share of binary spikes that are 1.
+_ACTIVITY = 0.13
 #: Constants of rescale and neuron, which turn sums into bytes as QLinearConv does.
 _SHIFT, _THETA, _K, _BITS = 33, 0, 4, 8
 
@@ -71,7 +73,11 @@ def _compile(folder: Path) -> ctypes.CDLL:
 
 
 def _calls(layer: LayerShape, library: ctypes.CDLL) -> dict[str, Call]:
-    """One call of the layer by each contender. `w1_to_bytes` adds rescale and a parallel EM-PF neuron."""
+    """One call of the layer by each contender, of the synapse alone.
+
+    w1 to w4 are weights of so many bits on uint8, s1_w2 to s1_w8 on binary spikes; `w1_to_bytes` adds rescale and a
+    parallel EM-PF neuron.
+    """
     rng = np.random.default_rng(0)
     x = rng.integers(0, 16, (1, *layer.inputs)).astype(np.uint8)
     w = rng.choice(np.array([-1, 1], np.int8), layer.weight_shape)
@@ -81,37 +87,86 @@ def _calls(layer: LayerShape, library: ctypes.CDLL) -> dict[str, Call]:
         "int8": _peer(layer, x, w),
         "w1": sums,
     }
+    spikes = (rng.random(x.shape) < _ACTIVITY).astype(np.uint8)
+    for bits in (2, 4, 8):
+        weights = rng.integers(-(2 ** (bits - 1)), 2 ** (bits - 1), layer.weight_shape).astype(np.int8)
+        calls |= {f"w{bits}": _packed(layer, library, x, weights, bits)} if bits < 8 else {}
+        calls[f"s1_w{bits}"] = _event(layer, library, spikes, weights, bits)
     return calls | ({"w1_to_bytes": to_bytes} if len(layer.inputs) == 3 else {})
 
 
 def _own(layer: LayerShape, library: ctypes.CDLL, x: Array, w: Array) -> tuple[Call, Call]:
-    bits = np.packbits(w.reshape(layer.outputs, -1) > 0, axis=1, bitorder="little")
-    channels, fan_in, outputs = layer.inputs[0], w[0].size, layer.outputs
-    width = layer.inputs[-1]
-    scratch = np.zeros(128 * -(-fan_in // 32) + (3 * channels + 1) * (width + 8) + 2 * (1024 + 9 * outputs), np.int16)
+    """The C kernels for signs w: the sums, and what a neuron makes of them."""
+    outputs = layer.outputs
+    bits = np.packbits(w.reshape(outputs, -1) > 0, axis=1, bitorder="little")
     a, spikes = np.empty(layer.output_shape, np.int32), np.empty(layer.output_shape, np.uint8)
+    sums = _synapse(layer, library, "binary_{}", [x, bits], a, format_of_x=True)
     multiplier, bias = np.full(outputs, 2**30, np.int32), np.zeros(outputs, np.int32)
-    size = layer.inputs[1:]
-    window = np.array([channels, *size, outputs, *size, 3, 3, 1, 1, 1, 1], np.uint32)
-    shape = (ctypes.c_uint32(channels), ctypes.c_uint32(outputs)) if not size else (_at(window),)
-    synapse = library.esnn_binary_conv2d if size else library.esnn_binary_linear
-    arguments = (_at(x), 0, _at(bits), _at(scratch), _at(a), *shape)
-    pixels = a.size // outputs
-    kept = (x, bits, scratch, a, spikes, multiplier, bias, window)  # as long as the calls
-
-    def sums(_: object = kept) -> None:
-        synapse(*arguments)
-
+    kept = (spikes, multiplier, bias)  # as long as the call
     rescale, fire = library.esnn_rescale, library.esnn_parallel_empf
-    to_currents = (_at(a), _at(multiplier), _at(bias), _at(a), outputs, pixels, _SHIFT, 0)
+    to_currents = (_at(a), _at(multiplier), _at(bias), _at(a), outputs, a.size // outputs, _SHIFT, 0)
     to_spikes = (_at(a), _at(spikes), a.size, _THETA, _K, _BITS)
 
-    def to_bytes() -> None:
-        synapse(*arguments)
+    def to_bytes(_: object = kept) -> None:
+        sums()
         rescale(*to_currents)
         fire(*to_spikes)
 
     return sums, to_bytes
+
+
+def _packed(layer: LayerShape, library: ctypes.CDLL, x: Array, w: Array, bits: int) -> Call:
+    """Weights of 2 or 4 bits, as an exported package stores them."""
+    from edgesnn.export.c_kernels import packed_rows
+
+    rows = packed_rows(w.reshape(layer.outputs, -1), bits)
+    a = np.empty(layer.output_shape, np.int32)
+    return _synapse(layer, library, "packed_{}", [x, rows], a, format_of_x=True, bits=bits)
+
+
+def _event(layer: LayerShape, library: ctypes.CDLL, spikes: Array, w: Array, bits: int) -> Call:
+    """The same, or int8 weights, on binary spikes."""
+    from edgesnn.export.c_kernels import event_rows, packed_rows
+
+    a = np.empty(layer.output_shape, np.int32)
+    if bits == 8:
+        return _synapse(layer, library, "event_{}", [spikes, event_rows(w)], a)
+    rows = packed_rows(np.moveaxis(w, 1, -1).reshape(layer.outputs, -1), bits)
+    return _synapse(layer, library, "event_packed_{}", [spikes, rows], a, bits=bits)
+
+
+def _synapse(
+    layer: LayerShape, library: ctypes.CDLL, name: str, operands: list[Array], a: Array, *,
+    format_of_x: bool = False, bits: int | None = None,
+) -> Call:  # fmt: skip
+    """A call of a kernel, of which `name` lacks linear or conv2d, on x and stored weights."""
+    (channels, *size), outputs = layer.inputs, layer.outputs
+    window = np.array([channels, *size, outputs, *size, 3, 3, 1, 1, 1, 1, 1, 1, 1], np.uint32)  # in one group
+    scratch = np.zeros(_scratch_elements(layer), np.int16)
+    shape = (_at(window),) if size else (ctypes.c_uint32(channels), ctypes.c_uint32(outputs))
+    x, stored = map(_at, operands)
+    arguments = (
+        x,
+        *([0] if format_of_x else []),
+        stored,
+        *([] if bits is None else [bits]),
+        _at(scratch),
+        _at(a),
+        *shape,
+    )
+    kernel, kept = library[f"esnn_{name.format('conv2d' if size else 'linear')}"], (*operands, a, scratch, window)
+
+    def call(_: object = kept) -> None:
+        kernel(*arguments)
+
+    return call
+
+
+def _scratch_elements(layer: LayerShape) -> int:
+    """Enough for each kernel."""
+    fan_in, width = int(np.prod(layer.weight_shape[1:])), layer.inputs[-1]
+    bands = 128 * -(-fan_in // 32) + (3 * layer.inputs[0] + 1) * (width + 8)
+    return bands + 2 * (1024 + 9 * layer.outputs) + fan_in
 
 
 def _at(array: Array) -> ctypes.c_void_p:

@@ -131,12 +131,13 @@ void esnn_grouped_conv2d(const void *x, esnn_format format, const int8_t *w, int
 void esnn_grouped_binary_conv2d(const void *x, esnn_format format, const uint8_t *w, int16_t *patch, int32_t *a,
                                 const esnn_grouped_window *g);
 
-/* The same with weights of 2 or 4 bits, stored as in esnn_packed.c, with ESNN_DSP as in esnn_packed_dsp.c. `patch` is
- * as for int8 weights; for each group the weights begin anew. */
+/* The same with weights of 2 or 4 bits, stored as in esnn_packed.c, with ESNN_MVE as in esnn_packed_mve.c, else with
+ * ESNN_DSP as in esnn_packed_dsp.c. `patch` is as for int8 weights; for each group the weights begin anew. */
 void esnn_packed_linear(const void *x, esnn_format format, const uint32_t *w, uint32_t bits, int16_t *patch, int32_t *a,
                         uint32_t inputs, uint32_t outputs);
 void esnn_packed_conv2d(const void *x, esnn_format format, const uint32_t *w, uint32_t bits, int16_t *patch, int32_t *a,
                         const esnn_grouped_window *g);
+
 /* Elements of the record of a row of input pixels, in an event-driven convolution. */
 #define ESNN_EVENT_RECORD(channels, width) ((width) * (channels) + ((width) + 1u) * (((channels) + 31u) / 32u))
 
@@ -146,7 +147,8 @@ void esnn_packed_conv2d(const void *x, esnn_format format, const uint32_t *w, ui
 void esnn_event_linear(const uint8_t *x, const uint32_t *w, uint16_t *scratch, int32_t *a, uint32_t inputs,
                        uint32_t outputs);
 void esnn_event_conv2d(const uint8_t *x, const uint32_t *w, uint16_t *scratch, int32_t *a, const esnn_window *g);
-/* The same with weights of 2 or 4 bits, stored as in esnn_packed.c with inputs in the order [kh, kw, C]. */
+/* The same with weights of 2 or 4 bits, stored as in esnn_packed.c with inputs in the order [kh, kw, C], with ESNN_MVE as
+ * in esnn_event_packed_mve.c. */
 void esnn_event_packed_linear(const uint8_t *x, const uint32_t *w, uint32_t bits, uint16_t *scratch, int32_t *a,
                               uint32_t inputs, uint32_t outputs);
 void esnn_event_packed_conv2d(const uint8_t *x, const uint32_t *w, uint32_t bits, uint16_t *scratch, int32_t *a,

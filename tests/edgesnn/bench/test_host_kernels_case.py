@@ -24,15 +24,26 @@ def test_figures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_contender_computes_the_layer(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The C kernel's sums are those of float32, so that the same work is timed."""
+    """The sums of the C kernels are those of the layer, so that the same work is timed."""
     layer = LayerShape((8, 6, 6), 5)
     library = host_kernels._compile(tmp_path)
     rng = np.random.default_rng(1)
-    x, w = rng.integers(0, 16, (1, 8, 6, 6)).astype(np.uint8), rng.choice(np.array([-1, 1], np.int8), (5, 8, 3, 3))
+    x, spikes = (rng.integers(0, top, (1, 8, 6, 6)).astype(np.uint8) for top in (16, 2))
     outputs = []
     monkeypatch.setattr(host_kernels.np, "empty", lambda *a, **k: outputs.append(np.zeros(*a, **k)) or outputs[-1])
-    sums, _ = host_kernels._own(layer, library, x, w)
-    sums()
-    padded = np.pad(x[0].astype(int), ((0, 0), (1, 1), (1, 1)))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(1, 2))
-    np.testing.assert_array_equal(outputs[0], np.einsum("chwij,ocij->ohw", windows, w.astype(int)))
+
+    def check(call, given, w):
+        call()
+        sums = next(array for array in outputs if array.shape == layer.output_shape)
+        padded = np.pad(given[0].astype(int), ((0, 0), (1, 1), (1, 1)))
+        windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(1, 2))
+        np.testing.assert_array_equal(sums, np.einsum("chwij,ocij->ohw", windows, w.astype(int)))
+        outputs.clear()
+
+    signs = rng.choice(np.array([-1, 1], np.int8), (5, 8, 3, 3))
+    check(host_kernels._own(layer, library, x, signs)[0], x, signs)
+    for bits in (2, 4, 8):
+        w = rng.integers(-(2 ** (bits - 1)), 2 ** (bits - 1), (5, 8, 3, 3)).astype(np.int8)
+        if bits < 8:
+            check(host_kernels._packed(layer, library, x, w, bits), x, w)
+        check(host_kernels._event(layer, library, spikes, w, bits), spikes, w)
