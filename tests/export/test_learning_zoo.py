@@ -114,10 +114,11 @@ CASES = {
     ),
     "other resets, and enlarged": Case(
         chain(IMAGE, lambda: {
-            "conv1": conv(2, 4, stride=2), "norm1": nn.BatchNorm2d(4), "neuron1": es.LIF(reset="zero", alpha=0.75),
+            "conv1": conv(2, 4, stride=2), "norm1": nn.BatchNorm2d(4),
+            "neuron1": es.LIF(reset="zero", alpha=0.75, width=1.0, train_theta=True),
             "enlarge": nn.Upsample((5, 4)), "conv2": conv(4, 5), "norm2": nn.BatchNorm2d(5),
-            "neuron2": es.LIF(strict=True), "flatten": nn.Flatten(), "linear3": nn.Linear(30, 12),
-            "norm3": nn.BatchNorm1d(12), "neuron3": es.LIF(),
+            "neuron2": es.LIF(theta=0.5, width=1.0, strict=True), "flatten": nn.Flatten(), "linear3": nn.Linear(30, 12),
+            "norm3": nn.BatchNorm1d(12), "neuron3": es.LIF(width=1.0, train_theta=True),
         }),
         {"LIFClearGradient", "BackwardUpsample2d", "LIFDropGradient", "LIFGradient"}, 8, 1,
     ),
@@ -199,7 +200,9 @@ def test_steps_point_where_the_gradient_of_the_float_network_does(folder, monkey
             label, trace = int(np.argmin(steps[-1])), session.tensors()["readout.trace"][0]
             moves = integer_steps(model, session, label)
         gradients = float_gradients(qnet, model, x[:, number : number + 1], trace, label)
-        for layer, (length, cosine) in compared(model, moves, gradients, RATE).items():
+        steps_of = compared(model, moves, gradients, RATE)
+        assert len(steps_of) >= 2
+        for layer, (length, cosine) in steps_of.items():
             few = layer == THRESHOLDS
             assert length == pytest.approx(1.0, rel=0.2 if few else 0.1), layer
             assert cosine > (0.9 if few else case.cosine), layer

@@ -225,7 +225,8 @@ def float_gradients(
             slope = torch.sigmoid(layer.theta_raw.detach())
             gradient = layer.theta_raw.grad / slope
             row = (len(frames) - 1) % len(gradient)  # of the others, none has one
-            found[name] = gradient[row].numpy(), np.array([membrane_unit(layer)])
+            level = membrane_unit(layer) / getattr(layer, "alpha", 1.0)  # fires at alpha*theta
+            found[name] = gradient[row].numpy(), np.array([level])
     return found
 
 
