@@ -19,7 +19,7 @@ setup(
     packages=packages,
     package_data={
         "edgesnn": ["py.typed", "presets/*.toml"],
-        "edgesnn.bench": ["*.cpp"],
+        "edgesnn.bench": ["*.c", "*.cpp"],
         "edgesnn.report": ["templates/*"],
         "edgesnn.runtime": ["c/**/*"],
         "edgesnn.boards": ["*.toml", "support/**/*"],

@@ -67,8 +67,8 @@ def _worst(rows: list[dict[str, Any]], ours: str, theirs: str) -> float:
 def _compile(folder: Path) -> ctypes.CDLL:
     from edgesnn.runtime.build import shared_library
 
-    with as_file(files("edgesnn.runtime") / "c") as c:
-        sources = sorted((c / "src").glob("*.c"))
+    with as_file(files("edgesnn.runtime") / "c") as c, as_file(files("edgesnn.bench") / "conv_to_bytes.c") as layer:
+        sources = [*sorted((c / "src").glob("*.c")), layer]
         return ctypes.CDLL(str(shared_library("kernels", sources, [c / "include", c / "src"], folder)))
 
 
@@ -81,38 +81,31 @@ def _calls(layer: LayerShape, library: ctypes.CDLL) -> dict[str, Call]:
     rng = np.random.default_rng(0)
     x = rng.integers(0, 16, (1, *layer.inputs)).astype(np.uint8)
     w = rng.choice(np.array([-1, 1], np.int8), layer.weight_shape)
-    sums, to_bytes = _own(layer, library, x, w)
     calls = {
         "float32": _peer(layer, x.astype(np.float32), w.astype(np.float32)),
         "int8": _peer(layer, x, w),
-        "w1": sums,
+        **_own(layer, library, x, w),
     }
     spikes = (rng.random(x.shape) < _ACTIVITY).astype(np.uint8)
     for bits in (2, 4, 8):
         weights = rng.integers(-(2 ** (bits - 1)), 2 ** (bits - 1), layer.weight_shape).astype(np.int8)
         calls |= {f"w{bits}": _packed(layer, library, x, weights, bits)} if bits < 8 else {}
         calls[f"s1_w{bits}"] = _event(layer, library, spikes, weights, bits)
-    return calls | ({"w1_to_bytes": to_bytes} if len(layer.inputs) == 3 else {})
+    return calls
 
 
-def _own(layer: LayerShape, library: ctypes.CDLL, x: Array, w: Array) -> tuple[Call, Call]:
-    """The C kernels for signs w: the sums, and what a neuron makes of them."""
+def _own(layer: LayerShape, library: ctypes.CDLL, x: Array, w: Array) -> dict[str, Call]:
+    """The C kernels for signs w: the sums, and of a convolution what rescale and neurons make of them, in one call."""
     outputs = layer.outputs
     bits = np.packbits(w.reshape(outputs, -1) > 0, axis=1, bitorder="little")
-    a, spikes = np.empty(layer.output_shape, np.int32), np.empty(layer.output_shape, np.uint8)
-    sums = _synapse(layer, library, "binary_{}", [x, bits], a, format_of_x=True)
-    multiplier, bias = np.full(outputs, 2**30, np.int32), np.zeros(outputs, np.int32)
-    kept = (spikes, multiplier, bias)  # as long as the call
-    rescale, fire = library.esnn_rescale, library.esnn_parallel_empf
-    to_currents = (_at(a), _at(multiplier), _at(bias), _at(a), outputs, a.size // outputs, _SHIFT, 0)
-    to_spikes = (_at(a), _at(spikes), a.size, _THETA, _K, _BITS)
-
-    def to_bytes(_: object = kept) -> None:
-        sums()
-        rescale(*to_currents)
-        fire(*to_spikes)
-
-    return sums, to_bytes
+    a = np.empty(layer.output_shape, np.int32)
+    calls = {"w1": _synapse(layer, library, "binary_{}", [x, bits], a, format_of_x=True)}
+    if len(layer.inputs) == 3:
+        spikes, multiplier = np.empty(layer.output_shape, np.uint8), np.full(outputs, 2**30, np.int32)
+        operands = (x, bits, _scratch(layer), a, spikes, multiplier, np.zeros(outputs, np.int32), _window(layer))
+        arguments = (*map(_at, operands), _SHIFT, _THETA, _K, _BITS)
+        calls["w1_to_bytes"] = _call(library.edgesnn_bench_conv_to_bytes, arguments, operands)
+    return calls
 
 
 def _packed(layer: LayerShape, library: ctypes.CDLL, x: Array, w: Array, bits: int) -> Call:
@@ -140,21 +133,18 @@ def _synapse(
     format_of_x: bool = False, bits: int | None = None,
 ) -> Call:  # fmt: skip
     """A call of a kernel, of which `name` lacks linear or conv2d, on x and stored weights."""
-    (channels, *size), outputs = layer.inputs, layer.outputs
-    window = np.array([channels, *size, outputs, *size, 3, 3, 1, 1, 1, 1, 1, 1, 1], np.uint32)  # in one group
-    scratch = np.zeros(_scratch_elements(layer), np.int16)
-    shape = (_at(window),) if size else (ctypes.c_uint32(channels), ctypes.c_uint32(outputs))
+    scratch, window = _scratch(layer), _window(layer)
+    conv = len(layer.inputs) == 3
+    shape = (_at(window),) if conv else (ctypes.c_uint32(layer.inputs[0]), ctypes.c_uint32(layer.outputs))
     x, stored = map(_at, operands)
-    arguments = (
-        x,
-        *([0] if format_of_x else []),
-        stored,
-        *([] if bits is None else [bits]),
-        _at(scratch),
-        _at(a),
-        *shape,
-    )
-    kernel, kept = library[f"esnn_{name.format('conv2d' if size else 'linear')}"], (*operands, a, scratch, window)
+    told = ([0] if format_of_x else []), ([] if bits is None else [bits])
+    arguments = (x, *told[0], stored, *told[1], _at(scratch), _at(a), *shape)
+    kernel = library[f"esnn_{name.format('conv2d' if conv else 'linear')}"]
+    return _call(kernel, arguments, (*operands, a, scratch, window))
+
+
+def _call(kernel: Callable[..., object], arguments: tuple[object, ...], kept: object) -> Call:
+    """A call that keeps what the arguments point to."""
 
     def call(_: object = kept) -> None:
         kernel(*arguments)
@@ -162,11 +152,16 @@ def _synapse(
     return call
 
 
-def _scratch_elements(layer: LayerShape) -> int:
+def _window(layer: LayerShape) -> Array:
+    """esnn_window, and what follows it in esnn_grouped_window for one group."""
+    return np.array([*layer.inputs, *layer.output_shape, 3, 3, 1, 1, 1, 1, 1, 1, 1], np.uint32)
+
+
+def _scratch(layer: LayerShape) -> Array:
     """Enough for each kernel."""
     fan_in, width = int(np.prod(layer.weight_shape[1:])), layer.inputs[-1]
     bands = 128 * -(-fan_in // 32) + (3 * layer.inputs[0] + 1) * (width + 8)
-    return bands + 2 * (1024 + 9 * layer.outputs) + fan_in
+    return np.zeros(bands + 2 * (1024 + 9 * layer.outputs) + fan_in, np.int16)
 
 
 def _at(array: Array) -> ctypes.c_void_p:

@@ -32,16 +32,25 @@ def test_every_contender_computes_the_layer(tmp_path, monkeypatch: pytest.Monkey
     outputs = []
     monkeypatch.setattr(host_kernels.np, "empty", lambda *a, **k: outputs.append(np.zeros(*a, **k)) or outputs[-1])
 
-    def check(call, given, w):
-        call()
-        sums = next(array for array in outputs if array.shape == layer.output_shape)
+    def made():
+        return [array for array in outputs if array.shape == layer.output_shape]
+
+    def golden(given, w):
         padded = np.pad(given[0].astype(int), ((0, 0), (1, 1), (1, 1)))
         windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(1, 2))
-        np.testing.assert_array_equal(sums, np.einsum("chwij,ocij->ohw", windows, w.astype(int)))
+        return np.einsum("chwij,ocij->ohw", windows, w.astype(int))
+
+    def check(call, given, w):
+        call()
+        np.testing.assert_array_equal(made()[0], golden(given, w))
         outputs.clear()
 
     signs = rng.choice(np.array([-1, 1], np.int8), (5, 8, 3, 3))
-    check(host_kernels._own(layer, library, x, signs)[0], x, signs)
+    check(host_kernels._own(layer, library, x, signs)["w1"], x, signs)
+    host_kernels._own(layer, library, x, signs)["w1_to_bytes"]()
+    currents = (golden(x, signs) + 4) >> 3
+    np.testing.assert_array_equal(made()[1], np.clip((currents + 8) >> 4, 0, 255))
+    outputs.clear()
     for bits in (2, 4, 8):
         w = rng.integers(-(2 ** (bits - 1)), 2 ** (bits - 1), (5, 8, 3, 3)).astype(np.int8)
         if bits < 8:
