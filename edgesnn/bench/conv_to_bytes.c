@@ -1,4 +1,4 @@
-/* What generated C calls for a convolution with 1-bit weights and its neurons, in one call for the bench host-kernels. */
+/* What generated C calls for a convolution with 1-bit weights and its neurons, in one call. */
 #include "esnn_kernels.h"
 
 /* s (O,P) uint8 = spikes of the rescaled sums W . windows of x (C,H,W); a (O,P) is scratch, as is `patch`. */
