@@ -147,8 +147,8 @@ void esnn_packed_conv2d(const void *x, esnn_format format, const uint32_t *w, ui
 void esnn_event_linear(const uint8_t *x, const uint32_t *w, uint16_t *scratch, int32_t *a, uint32_t inputs,
                        uint32_t outputs);
 void esnn_event_conv2d(const uint8_t *x, const uint32_t *w, uint16_t *scratch, int32_t *a, const esnn_window *g);
-/* The same with weights of 2 or 4 bits, stored as in esnn_packed.c with inputs in the order [kh, kw, C], with ESNN_MVE as
- * in esnn_event_packed_mve.c. */
+/* The same with weights of 2 or 4 bits, stored as in esnn_packed.c with inputs in the order [kh, kw, C], with ESNN_MVE
+ * as in esnn_event_packed_mve.c. */
 void esnn_event_packed_linear(const uint8_t *x, const uint32_t *w, uint32_t bits, uint16_t *scratch, int32_t *a,
                               uint32_t inputs, uint32_t outputs);
 void esnn_event_packed_conv2d(const uint8_t *x, const uint32_t *w, uint32_t bits, uint16_t *scratch, int32_t *a,

@@ -77,8 +77,11 @@ static void unpack_rows(const esnn_tile_weights *from, const esnn_window *g, con
         } else {
             memcpy(row, w, n);
         }
-        (part->channels % 4 == 0 ? interleave_row : scatter_row)(row, g, part->channels, (uint8_t *)to + 4 * o,
-                                                                 4 * (size_t)outputs);
+        if (part->channels % 4 == 0) {
+            interleave_row(row, g, part->channels, (uint8_t *)to + 4 * o, 4 * (size_t)outputs);
+        } else {
+            scatter_row(row, g, part->channels, (uint8_t *)to + 4 * o, 4 * (size_t)outputs);
+        }
     }
 }
 

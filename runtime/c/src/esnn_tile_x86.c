@@ -99,9 +99,10 @@ static inline void interleave8x8(const uint8_t *x, size_t area, __m128i flips, u
     put2(to + 6 * step, step, _mm_unpackhi_epi32(high01, high23));
 }
 
-/* The same for n pixels of 4 or 8 channels; where n is no multiple of eight, some are written twice. */
-static inline void interleave_channels(const uint8_t *x, size_t area, uint8_t flip, uint8_t *to, size_t step,
-                                       uint32_t channels, uint32_t n) {
+/* The same for n pixels of 4 or 8 channels, a constant where this is inlined; where n is no multiple of eight, some are
+ * written twice. */
+static ESNN_INLINE void interleave_channels(const uint8_t *x, size_t area, uint8_t flip, uint8_t *to, size_t step,
+                                            uint32_t channels, uint32_t n) {
     const __m128i flips = _mm_set1_epi8((char)flip);
     void (*const interleave)(const uint8_t *, size_t, __m128i, uint8_t *, size_t) =
         channels == 8 ? interleave8x8 : interleave4x8;
