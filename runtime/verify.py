@@ -95,8 +95,8 @@ def verify(
 
     Args:
         directory: an exported folder.
-        backends: names to compare (default: all whose files are in the folder; one that cannot run on this machine
-            gives a check that says so).
+        backends: names to compare (default: all whose files are in the folder, and `board` where one is named; one that
+            cannot run on this machine gives a check that says so).
         board: board of the `board` backend (default: the one the C package was exported for).
         steps: steps of each of the random streams; at least one window, so that no graph goes without comparison.
 
@@ -105,7 +105,12 @@ def verify(
         ModelError: the folder is not a valid export.
     """
     model = Model.load(directory)
-    names = backends if backends is not None else available(model)
+    names = backends if backends is not None else available(model, board)
+    if board is not None and "board" not in names and boards.load(board).kind != "host":
+        raise BackendError(
+            f"board: expected the backend board among {', '.join(names)} for {board!r}, got none; add it, or leave the "
+            "board out"
+        )
     unknown = [name for name in names if name not in BACKENDS]
     if unknown:
         raise BackendError(
@@ -126,13 +131,14 @@ def verify(
     return checks
 
 
-def available(model: Model) -> list[str]:
-    """The backends an exported folder has files for."""
+def available(model: Model, board: str | None = None) -> list[str]:
+    """The backends an exported folder has files for; `board` too if one is named, or it was exported for one."""
     names = ["reference", "ort"]
     names += ["tvm"] if (model.path / "tvm").is_dir() else []
-    if (model.path / "c").is_dir():
-        names += ["native"] if boards.load(exported_board(model.path / "c")).kind == "host" else ["native", "board"]
-    return names
+    packaged = (model.path / "c").is_dir()
+    names += ["native"] if packaged else []
+    target = board or (exported_board(model.path / "c") if packaged else None)
+    return names + (["board"] if target is not None and boards.load(target).kind != "host" else [])
 
 
 def _missing(model: Model, names: list[str], board: str | None) -> dict[str, str]:

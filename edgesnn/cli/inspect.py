@@ -20,7 +20,8 @@ def verify(
         str | None, typer.Option(metavar="NAME,NAME", help="Backends to compare; all that the folder was exported for.")
     ] = None,
     board: Annotated[
-        str | None, typer.Option(metavar="ID", help="Board of the backend `board`; the one it was exported for.")
+        str | None,
+        typer.Option(metavar="ID", help="Compare on this board too, or on its emulation; the one it was exported for."),
     ] = None,
 ) -> None:
     """Compare every backend with the reference, bit for bit; exit with status 1 if one differs.
@@ -92,6 +93,8 @@ def report(
             figures = {key: value for key, value in fields if type(value) in (int, float)}
             print_figures(figures, section)
     if content.prediction is not None:
+        if content.prediction.overflow:
+            print_line(content.prediction.overflow)
         print_figures(content.prediction.call_stack_bytes, "prediction, bytes of stack of each call")
     if content.work is not None:
         _print_work(content.work)

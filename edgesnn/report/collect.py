@@ -146,13 +146,14 @@ def _prediction(planned: Program, board: str | None, packaged: bool) -> dict[str
         if board is None:
             return None
         raise
+    has = {"id": chosen.id, "board_flash_bytes": chosen.flash_bytes, "board_ram_bytes": chosen.ram_bytes}
     if packaged:
-        return {"id": chosen.id, **asdict(predict(package, chosen))}
+        return has | asdict(predict(package, chosen))
     with TemporaryDirectory(prefix="edgesnn-") as scratch:
         for path, content in sources(planned).items():
             (Path(scratch) / "c" / path).parent.mkdir(parents=True, exist_ok=True)
             (Path(scratch) / "c" / path).write_bytes(content)
-        return {"id": chosen.id, **asdict(predict(Path(scratch) / "c", chosen))}
+        return has | asdict(predict(Path(scratch) / "c", chosen))
 
 
 def _stream(planned: Program, source: str | None) -> tuple[Array, dict[str, float]]:

@@ -89,6 +89,7 @@ class Prediction(_Section):
     """What a board will be asked for, known before anything is linked.
 
     `stack_bytes` bounds the whole program; `call_stack_bytes` each public call, without functions of the application.
+    `board_flash_bytes` and `board_ram_bytes` are what the board has.
     """
 
     id: str
@@ -96,6 +97,18 @@ class Prediction(_Section):
     ram_bytes: Count
     stack_bytes: Count
     call_stack_bytes: dict[str, Count]
+    board_flash_bytes: Count | None = None
+    board_ram_bytes: Count | None = None
+
+    @property
+    def overflow(self) -> str | None:
+        """What does not fit the board, in words; None if all does, or nothing is known of the board."""
+        needs = (
+            ("flash", self.flash_bytes, self.board_flash_bytes),
+            ("RAM and stack", self.ram_bytes + self.stack_bytes, self.board_ram_bytes),
+        )
+        parts = [f"{what} {need:,} of {has:,} bytes" for what, need, has in needs if has is not None and need > has]
+        return f"does not fit {self.id}: {', '.join(parts)}" if parts else None
 
 
 class LayerWork(_Section):

@@ -258,6 +258,11 @@ def test_a_model_without_learning_has_no_learning_check(tmp_path):
     ]
 
 
+def test_a_board_beside_backends_without_it_is_refused(folder):
+    with pytest.raises(BackendError, match=r"expected the backend board among ort for 'mps2-an386', got none; add it"):
+        verify(folder, ["ort"], board="mps2-an386")
+
+
 def test_backends_are_those_whose_files_are_there(folder, tmp_path):
     assert available(Model.load(folder)) == ["reference", "ort", "native"]
     RandomModel(Shape((4,), hidden=(("BinaryLinear", 3),)), seed=2).write(tmp_path, vectors=False)
@@ -265,6 +270,8 @@ def test_backends_are_those_whose_files_are_there(folder, tmp_path):
     (tmp_path / "tvm").mkdir()
     assert available(Model.load(tmp_path)) == ["reference", "ort", "tvm"]
     (tmp_path / "tvm").rmdir()
+    assert available(Model.load(folder), "nucleo-f446re") == ["reference", "ort", "native", "board"]
+    assert available(Model.load(folder), "host") == ["reference", "ort", "native"]
     assert {check.backend for check in verify(tmp_path, steps=3)} == {"reference", "ort"}
 
 

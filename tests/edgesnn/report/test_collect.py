@@ -112,6 +112,8 @@ def test_without_a_package_a_board_is_told_but_nothing_is_run(folder, monkeypatc
     found = collect(folder, "nucleo-f446re")
     assert seen == [("nucleo-f446re", True, True)]
     assert (found.prediction.id, found.prediction.flash_bytes, found.board) == ("nucleo-f446re", 8990, None)
+    assert (found.prediction.board_flash_bytes, found.prediction.board_ram_bytes) == (524_288, 131_072)
+    assert found.prediction.overflow is None
     assert not (folder / "c").exists()
 
 

@@ -117,6 +117,12 @@ def test_page_and_file_hold_it(planned):
         "esnn_step",
     ):
         assert shown in text
+    small = Report.parse({"prediction": told | {"board_flash_bytes": 8989, "board_ram_bytes": 1100}})
+    assert small.prediction.overflow == "does not fit tiny: flash 8,990 of 8,989 bytes"
+    assert "It does not fit tiny: flash 8,990 of 8,989 bytes." in reports.render(small)
+    full = Report.parse({"prediction": told | {"board_flash_bytes": 8990, "board_ram_bytes": 1099}})
+    assert full.prediction.overflow == "does not fit tiny: RAM and stack 1,100 of 1,099 bytes"
+    assert "does not fit" not in text
     alone = reports.render(Report.parse({"prediction": told}))
     assert "linked or seen" in text
     assert "linked or seen" not in alone
