@@ -20,7 +20,7 @@ from edgesnn.runtime.ort_rewrite import rewrite
 
 #: Draws of random networks that together have all functions: recurrence, delays, attention, groups, packed weights,
 #: pools, numbers by channel and by time step.
-DRAWN = ("scan-0", "scan-31", "scan-6", "scan-16")
+DRAWN = ("scan-0", "scan-31", "scan-6", "scan-16", "scan-69")
 
 
 @pytest.fixture(scope="module")
