@@ -32,7 +32,7 @@ _STEPS = 12
 
 @benchmark(
     "exactness",
-    "integers that differ, of random networks through every backend, learning included (15 minutes on two cores)",
+    "integers that differ, of random networks through every backend, learning included (20 minutes on two cores)",
     packages=("onnx", "onnxruntime", "apache-tvm", "ziglang"),
 )
 def exactness(networks: int = 1000, seed: int = 0) -> Measured:
