@@ -30,7 +30,9 @@ def train(
     model: Annotated[str | None, typer.Option(metavar="M", help="mlp or convnet, instead of CONFIG.")] = None,
     data: Annotated[
         str | None,
-        typer.Option(metavar="D", help="A data set's name, such as watch, a labelled CSV file, or a folder of events."),
+        typer.Option(
+            metavar="D", help="A data set's name, such as watch, a labelled CSV or .npz file, or a folder of events."
+        ),
     ] = None,
     rule: Annotated[
         str | None, typer.Option(metavar="R", help="bptt, sltt, sltt:K, ottt, ottt:online, dsr, or ttlbp:K,N.")

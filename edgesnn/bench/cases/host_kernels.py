@@ -89,7 +89,8 @@ def _calls(layer: LayerShape, library: ctypes.CDLL) -> dict[str, Call]:
     spikes = (rng.random(x.shape) < _ACTIVITY).astype(np.uint8)
     for bits in (2, 4, 8):
         weights = rng.integers(-(2 ** (bits - 1)), 2 ** (bits - 1), layer.weight_shape).astype(np.int8)
-        calls |= {f"w{bits}": _packed(layer, library, x, weights, bits)} if bits < 8 else {}
+        if bits < 8:
+            calls[f"w{bits}"] = _packed(layer, library, x, weights, bits)
         calls[f"s1_w{bits}"] = _event(layer, library, spikes, weights, bits)
     return calls
 
@@ -137,8 +138,8 @@ def _synapse(
     conv = len(layer.inputs) == 3
     shape = (_at(window),) if conv else (ctypes.c_uint32(layer.inputs[0]), ctypes.c_uint32(layer.outputs))
     x, stored = map(_at, operands)
-    told = ([0] if format_of_x else []), ([] if bits is None else [bits])
-    arguments = (x, *told[0], stored, *told[1], _at(scratch), _at(a), *shape)
+    formats, widths = [0] if format_of_x else [], [] if bits is None else [bits]
+    arguments = (x, *formats, stored, *widths, _at(scratch), _at(a), *shape)
     kernel = library[f"esnn_{name.format('conv2d' if conv else 'linear')}"]
     return _call(kernel, arguments, (*operands, a, scratch, window))
 
