@@ -17,21 +17,14 @@ from torch import Tensor, nn
 from edgesnn.checkpoint import with_prefix, without_prefix
 from edgesnn.layers import SECA
 from edgesnn.layers.block import Block, State
+from edgesnn.neurons import Neuron
 
-__all__ = ["Attention", "Block", "Chain", "Feedback", "Residual", "State", "chains", "is_neuron", "leaves"]
-
-
-def is_neuron(name: str) -> bool:
-    """Whether the layer of this name keeps a membrane: `neuron1`, `neuron2`, ...
-
-    By name, not by class: quantization replaces modules by others with the same interface.
-    """
-    return name.startswith("neuron")
+__all__ = ["Attention", "Block", "Chain", "Feedback", "Residual", "State", "chains", "leaves"]
 
 
 class Chain(Block):
-    """`layers` in order; those named `neuron...` are called as `(current, v, t)`, blocks are stepped, all others are
-    called as `(x)`. Without layers it is the identity.
+    """`layers` in order; neurons are called as `(current, v, t)`, blocks are stepped, all others are called as `(x)`.
+    Without layers it is the identity.
     """
 
     def __init__(self, layers: Mapping[str, nn.Module]) -> None:
@@ -44,7 +37,7 @@ class Chain(Block):
             if isinstance(layer, Block):
                 x, inner = layer.step(x, without_prefix(name, state), t)
                 new_state |= with_prefix(name, inner)
-            elif is_neuron(name):
+            elif isinstance(layer, Neuron):
                 x, v = layer(x, state.get(name), t)
                 if v is not None:
                     new_state[name] = v
@@ -60,10 +53,10 @@ class Chain(Block):
         computed once up to the first neurons, except in training mode.
         """
         steps = x.shape[0]
-        for name, layer in self.layers.items():
+        for layer in self.layers.values():
             if isinstance(layer, Block):
                 x = layer(x)
-            elif is_neuron(name):
+            elif isinstance(layer, Neuron):
                 v, spikes = None, []
                 for t in range(steps):
                     s, v = layer(x[t], v, t)

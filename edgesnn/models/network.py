@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from edgesnn.errors import ConfigError
 from edgesnn.layers import Readout
-from edgesnn.models.blocks import Chain, State, is_neuron
+from edgesnn.models.blocks import Chain, State
 
-__all__ = ["Network", "State", "is_neuron"]
+__all__ = ["Network", "State"]
 
 
 class Network(Chain):

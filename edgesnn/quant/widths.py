@@ -68,6 +68,11 @@ class Widths:
 def _split(bits: int | Mapping[str, int], default: int) -> tuple[dict[str, int], int]:
     if isinstance(bits, int):
         return {}, bits
+    if not isinstance(bits, Mapping):
+        raise QuantizationError(
+            f"quantize: expected bits as a number, or numbers by layer, got a {type(bits).__name__}; "
+            "give data as calibrate=..."
+        )
     named = dict(bits)
     return named, named.pop(REST, default)
 

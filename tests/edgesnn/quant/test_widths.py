@@ -51,6 +51,7 @@ def test_a_network_with_bits_by_layer_is_rebuilt(net):
     (1, {"conv0": 4}, r"expected spikes for some of neuron0, .* got conv0"),
     ({"conv0": 3}, 4, r"expected weights .* in \(1, 2, 4, 8\)"),
     (1, {"rest": 16}, r"spikes .* in \(1, 2, 4, 8\)"),
+    ("watch", 4, r"bits as a number, or numbers by layer, got a str; give data as calibrate="),
 ])  # fmt: skip
 def test_other_names_and_numbers_are_one_line(net, weights, spikes, words):
     with pytest.raises(QuantizationError, match=words) as error:
