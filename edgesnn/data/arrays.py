@@ -41,6 +41,12 @@ def from_images(
     Raises:
         DataError: samples of several shapes, no training images, a value that is not finite, a label without a class.
     """
+    for images in (train, test) if validation is None else (train, validation, test):
+        if not isinstance(images, Images):
+            raise DataError(
+                f"data '{name}': expected Images(values, labels) or Clips(values, labels), got a "
+                f"{type(images).__name__}; make one of the arrays"
+            )
     if validation is None:
         validation = type(train)(train.values[:0], train.labels[:0])
     if not len(train):

@@ -57,6 +57,7 @@ def test_clips_have_as_many_steps_as_frames():
         (images(9), images(3, (1, 4, 5)), "test: expected samples of shape (1, 4, 4), got (1, 4, 5)"),
         (images(9), images(4, classes=4), "test: expected labels 0 to 2, got 0 to 3; name every class"),
         (Images(np.full((2, 3), np.nan, np.float32), np.array([0, 1])), images(0, (3,)), "train: expected finite"),
+        ((np.zeros((2, 3)), np.array([0, 1])), images(3), "or Clips(values, labels), got a tuple"),
     ],
 )  # fmt: skip
 def test_bad_images_are_named(train, test, said):
