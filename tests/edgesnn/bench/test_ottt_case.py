@@ -13,13 +13,17 @@ def data():
 
 
 def test_a_small_table_is_trained_and_gone_on_with(data, tmp_path):
-    runs = {method: ottt.train(method, data, tmp_path, hidden=8, epochs=2) for method in ottt.PAPER}
+    cells = [(method, seed) for method in ottt.PAPER for seed in (3, 4)]
+    runs = {cell: ottt.train(cell[0], data, tmp_path, cell[1], hidden=8, epochs=2) for cell in cells}
     measured = ottt.published(runs)
-    assert set(measured.figures) == {"bptt", "ottt_a", "ottt_o"}
-    assert [(row["method"], row["epoch"]) for row in measured.rows][:3] == [("bptt", 1), ("bptt", 2), ("ottt_a", 1)]
-    assert measured.figures["ottt_o"] == pytest.approx(measured.rows[-1]["test_percent"])
-    assert all(20 < figure <= 100 for figure in measured.figures.values())
-    again = {method: ottt.train(method, data, tmp_path, hidden=8, epochs=2) for method in ottt.PAPER}
+    assert set(measured.figures) == {key for method in ottt.PAPER for key in (method, f"{method}_spread")}
+    rows = [(row["method"], row["seed"], row["epoch"]) for row in measured.rows]
+    assert rows == [(*cell, epoch) for cell in cells for epoch in (1, 2)]
+    last = [row["test_percent"] for row in measured.rows if row["method"] == "ottt_o" and row["epoch"] == 2]
+    assert measured.figures["ottt_o"] == pytest.approx(sum(last) / 2)
+    assert measured.figures["ottt_o_spread"] == pytest.approx(abs(last[0] - last[1]) / 2**0.5)
+    assert all(20 < measured.figures[method] <= 100 for method in ottt.PAPER)
+    again = {cell: ottt.train(cell[0], data, tmp_path, cell[1], hidden=8, epochs=2) for cell in cells}
     assert again == runs  # read, not trained again: the seconds are the same
 
 
