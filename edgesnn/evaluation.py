@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from torch import Tensor, nn
 
 from edgesnn.data import Dataset
 from edgesnn.layers import leaky_integrate
@@ -54,8 +55,17 @@ def evaluate(
     training = net.training
     net.eval()
     total = Evaluation(np.zeros((net.classes, net.classes), np.int64))
-    with torch.no_grad():
-        for x, y in data.evaluation_batches(split, steps, continuous):
-            total += score(leaky_integrate(net.readout, net(x)), y)
-    net.train(training)
+    try:
+        with torch.no_grad():
+            for x, y in data.evaluation_batches(split, steps, continuous):
+                total += score(leaky_integrate(net.readout, net(placed(x, net))).cpu().double(), y)
+    finally:
+        net.train(training)
     return total
+
+
+def placed(x: Tensor, net: nn.Module) -> Tensor:
+    """x [T, N, ...] on the device of a network and in its dtype. An image that stands still stays one."""
+    like = next(net.parameters())
+    frames = x[:1] if x.stride(0) == 0 else x
+    return frames.to(like.device, like.dtype).expand(x.shape)

@@ -14,7 +14,7 @@ from edgesnn import checkpoint as files
 from edgesnn import optimizers
 from edgesnn.data import Dataset
 from edgesnn.errors import ConfigError, TrainingError
-from edgesnn.evaluation import evaluate
+from edgesnn.evaluation import evaluate, placed
 from edgesnn.models import Network
 from edgesnn.rules import Rule
 from edgesnn.training import batch as batches
@@ -28,6 +28,13 @@ class Loop:
     """Everything that the next epoch depends on."""
 
     def __init__(self, net: Network, data: Dataset, rule: Rule, settings: Settings, processes: Processes) -> None:
+        smallest = 2 * settings.accumulate * processes.count
+        if settings.batch_size < smallest:
+            raise ConfigError(
+                f"fit: expected a batch_size of at least {smallest}, two samples for each part in every process, got "
+                f"{settings.batch_size} for accumulate={settings.accumulate} and {processes.count} processes; "
+                "use larger batches or fewer parts"
+            )
         if settings.accumulate > 1 and rule.updates_within_window:
             raise ConfigError(
                 f"fit: expected accumulate=1 for {type(rule).__name__}, which updates within a window, got "
@@ -78,6 +85,11 @@ class Loop:
                 raise TrainingError(
                     f"training: '{name}' has NaN after epoch {len(self.history.epochs) + 1}; lower lr (now {lr:g})"
                 )
+        if not losses:
+            raise TrainingError(
+                f"training: epoch {len(self.history.epochs) + 1}: expected a batch of two samples for each of "
+                f"{self.processes.count} processes, got none; use more data, or fewer processes"
+            )
         self.processes.average_buffers(self.net)
         validation = None
         if len(self.data.validation):
@@ -110,7 +122,8 @@ class Loop:
     def _accumulated(self, x: Tensor, y: Tensor) -> float:
         """The gradient of the mean over a batch from those over its parts, which all see the same draws."""
         loss, before, draws = 0.0, 1, self.generator.get_state()
-        for i in torch.arange(len(y)).tensor_split(self.settings.accumulate):
+        parts = min(self.settings.accumulate, len(y) // 2)  # an epoch's last batch is smaller; two samples a part
+        for i in torch.arange(len(y)).tensor_split(parts):
             self.generator.set_state(draws)
             self._scale_gradients(before / len(i))
             loss += self.rule.backward(self.net, *self._laid_out(x[:, i], y[i]), self.generator) * len(i) / len(y)
@@ -125,8 +138,8 @@ class Loop:
                 parameter.grad *= factor
 
     def _laid_out(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        x, y = x.to(self.device), y.to(self.device)
-        return (batches.laid_out(x) if batches.channels_last(self.net) else x), y
+        x = placed(x, self.net)
+        return (batches.laid_out(x) if batches.channels_last(self.net) else x), y.to(self.device)
 
     def update(self, loss: float) -> None:
         """One step of the optimizer along the gradient that a rule has left; the next gradient starts at zero."""

@@ -6,6 +6,9 @@ Gradients are averaged once an update, weighted by the share's samples: those of
 DistributedDataParallel would do so behind every backward call, of which an online rule has one a time step. Batch norm
 has the statistics of its own share while training (as in DistributedDataParallel); the running ones are averaged before
 they are used.
+
+`edgesnn train` trains on the CPU. On accelerators it is `fit` of one's own program, in which every process moves its
+network to a device of its own: `net.to(f"cuda:{os.environ['LOCAL_RANK']}")`.
 """
 
 import os
@@ -17,22 +20,29 @@ from torch import Tensor, nn
 
 from edgesnn.errors import TrainingError
 
+CPU = torch.device("cpu")
+
 
 @dataclass(frozen=True)
 class Processes:
-    """How many processes train together, and which one this is."""
+    """How many processes train together, which one this is, and where its network is."""
 
     rank: int = 0
     count: int = 1
+    device: torch.device = CPU
 
     @classmethod
-    def of_this_run(cls) -> "Processes":
-        """Those that torchrun started (its variables RANK and WORLD_SIZE); one, where it started none."""
+    def of_this_run(cls, device: torch.device = CPU) -> "Processes":
+        """Those that torchrun started (its variables RANK and WORLD_SIZE) to train on this device; one, where it
+        started none. They talk by NCCL where they train on CUDA, by gloo elsewhere.
+        """
         if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-            return cls()
+            return cls(device=device)
+        if device.type == "cuda":
+            torch.cuda.set_device(device)  # what NCCL allocates for itself goes there too
         if not dist.is_initialized():
-            dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-        return cls(dist.get_rank(), dist.get_world_size())
+            dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        return cls(dist.get_rank(), dist.get_world_size(), device)
 
     @property
     def first(self) -> bool:
@@ -56,7 +66,7 @@ class Processes:
     def average(self, value: float) -> float:
         if self.count == 1:
             return value
-        total = torch.tensor([value], dtype=torch.float64)
+        total = torch.tensor([value], dtype=torch.float64, device=self.device)
         dist.all_reduce(total)
         return float(total) / self.count
 

@@ -26,7 +26,9 @@ class Settings:
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.lr <= 0:
             raise ConfigError(f"fit: expected epochs >= 1 and lr > 0, got {self.epochs} and {self.lr}")
-        if self.accumulate < 1 or self.batch_size < 2 * self.accumulate:
+        if self.batch_size < 2:
+            raise ConfigError(f"fit: expected a batch_size of at least 2, got {self.batch_size}; use larger batches")
+        if not 1 <= self.accumulate <= self.batch_size // 2:
             raise ConfigError(
                 f"fit: expected accumulate of 1 to batch_size/2 parts of a batch, got {self.accumulate} of "
                 f"{self.batch_size}; use a smaller one"

@@ -82,7 +82,7 @@ def fit(
     )
     if patience is not None and not len(data.validation):
         raise ConfigError("fit: patience needs a validation split, and this data has none; leave patience out")
-    processes = Processes.of_this_run()
+    processes = Processes.of_this_run(next(net.parameters()).device)
     processes.check_equal(net)
     loop = Loop(net, data, SLTT() if rule is None else rule, settings, processes)
     if resume:

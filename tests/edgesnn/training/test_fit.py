@@ -248,6 +248,13 @@ def test_score_counts_what_is_labelled(steps, samples, classes, seed):
     assert ((result + result).confusion == 2 * expected).all()
 
 
+def test_evaluate_restores_the_mode_when_it_is_refused(data):
+    net = network().train()
+    with pytest.raises(DataError, match="is empty"):
+        es.evaluate(net, data.merged(), "validation")
+    assert net.training
+
+
 def test_evaluate_follows_the_leaky_readout_and_restores_the_mode(data):
     net = network().train()
     result = es.evaluate(net, data, "validation")

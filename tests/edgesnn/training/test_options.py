@@ -13,9 +13,13 @@ import torch
 import edgesnn as es
 from edgesnn.data import Images
 from edgesnn.errors import ConfigError, DataError, TrainingError
+from edgesnn.evaluation import placed
+from edgesnn.training import Settings
 from edgesnn.training import batch as batches
 from edgesnn.training.history import TensorBoard
+from edgesnn.training.loop import Loop
 from edgesnn.training.precision import multiplied_in
+from edgesnn.training.processes import Processes
 
 SETTINGS = {"epochs": 1, "lr": 1e-2, "batch_size": 64, "progress": False}
 
@@ -35,14 +39,7 @@ def network(norm="none", neuron=None, seed=0):
 def weights_after(data, **options):
     """Weights of a network without norm after an epoch of plain gradient descent, in float64."""
     net = network().double()
-    double = replace(data, train=data.train)
-    original = double.training_batches
-
-    def batches_in_double(*args):
-        return ((x.double(), y) for x, y in original(*args))
-
-    object.__setattr__(double, "training_batches", batches_in_double)
-    history = es.fit(net, double, es.rules.SLTT(2), optimizer={"kind": "sgd"}, **{**SETTINGS, **options})
+    history = es.fit(net, data, es.rules.SLTT(2), optimizer={"kind": "sgd"}, **{**SETTINGS, **options})
     return torch.cat([parameter.detach().flatten() for parameter in net.parameters()]), history.epochs[0].loss
 
 
@@ -52,6 +49,79 @@ def test_parts_of_a_batch_give_the_gradient_of_the_whole(data, parts):
     split, split_loss = weights_after(data, accumulate=parts)
     torch.testing.assert_close(split, whole, rtol=1e-12, atol=1e-14)
     assert split_loss == pytest.approx(loss, rel=1e-12)
+
+
+@pytest.mark.parametrize("norm", ["batch", "none"])
+@pytest.mark.parametrize("last", [2, 3, 5])
+def test_a_small_last_batch_is_run_in_fewer_parts(data, norm, last):
+    part = replace(data, train=Images(data.train.values[: 64 + last], data.train.labels[: 64 + last]))
+    sizes = []
+
+    class Counting(es.rules.SLTT):
+        def parts(self, net, x, y, generator):
+            sizes.append(len(y))
+            return super().parts(net, x, y, generator)
+
+    history = es.fit(network(norm), part, Counting(1), accumulate=4, **SETTINGS)
+    assert np.isfinite(history.epochs[0].loss)
+    assert sum(sizes) == 64 + last
+    assert min(sizes) >= 2
+
+
+def test_a_batch_must_have_two_samples_a_part_in_every_process(data):
+    settings = Settings(1, 1e-2, 8, 4, 0, accumulate=2)
+    Loop(network(), data, es.rules.SLTT(), settings, Processes(0, 2))
+    with pytest.raises(ConfigError, match="batch_size of at least 12") as error:
+        Loop(network(), data, es.rules.SLTT(), settings, Processes(0, 3))
+    assert "\n" not in str(error.value)
+
+
+def test_an_epoch_without_a_batch_is_one_line(data):
+    few = replace(data, train=Images(data.train.values[:3], data.train.labels[:3]))
+    loop = Loop(network(), few, es.rules.SLTT(), Settings(1, 1e-2, 64, 4, 0), Processes(0, 2))
+    with pytest.raises(TrainingError, match="two samples for each of 2 processes"):
+        loop.run_epoch()
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_a_network_of_another_dtype_trains_and_is_measured(data, dtype):
+    net = network().to(dtype)
+    whole = replace(data, validation=data.train)
+    history = es.fit(net, whole, es.rules.SLTT(2), **SETTINGS)
+    assert history.epochs[0].validation == es.evaluate(net, whole, "train").accuracy
+    assert {parameter.dtype for parameter in net.parameters()} == {dtype}
+
+
+def test_an_input_goes_where_the_network_is_and_a_still_image_stays_one():
+    net = network().double().to("meta")
+    x = torch.rand(1, 3, 64).expand(4, 3, 64)
+    at = placed(x, net)
+    assert (at.device.type, at.dtype, at.shape, at.stride(0)) == ("meta", torch.float64, x.shape, 0)
+    moving = torch.rand(4, 3, 64)
+    assert torch.equal(placed(moving, network()), moving)
+
+
+@pytest.mark.parametrize(("device", "backend"), [("cpu", "gloo"), ("cuda:1", "nccl")])
+def test_processes_talk_by_what_their_device_needs_not_by_what_there_is(monkeypatch, device, backend):
+    asked, chosen = [], []
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: False)
+    monkeypatch.setattr(torch.distributed, "init_process_group", asked.append)
+    monkeypatch.setattr(torch.distributed, "get_rank", lambda: 1)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    assert Processes.of_this_run(torch.device(device)) == Processes(1, 2, torch.device(device))
+    assert asked == [backend]
+    assert chosen == ([] if device == "cpu" else [torch.device(device)])
+
+
+def test_a_mean_of_all_processes_is_taken_on_their_device(monkeypatch):
+    seen = []
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda tensor: seen.append(tensor.device.type))
+    with pytest.raises(RuntimeError):  # a meta tensor has no value to give back
+        Processes(0, 2, torch.device("meta")).average(1.0)
+    assert seen == ["meta"]
 
 
 WORKER = """
@@ -166,6 +236,7 @@ def test_without_tensorboard_the_extra_is_named(monkeypatch, tmp_path):
     [
         ({"accumulate": 0}, "accumulate of 1"),
         ({"accumulate": 33}, "got 33 of 64"),
+        ({"batch_size": 1}, "batch_size of at least 2, got 1"),
         ({"precision": "int3"}, "float32 or bfloat16"),
     ],
 )
