@@ -105,10 +105,14 @@ class LIF(Neuron):
     def lam_values(self) -> Tensor:
         return torch.tensor([self.lam], dtype=torch.float64)  # exactly the number that `forward` takes
 
+    @property
+    def threshold(self) -> float | Tensor:
+        """theta: a number, or a tensor [1] where it is trained."""
+        return self.theta if self.theta_raw is None else nn.functional.softplus(self.theta_raw)
+
     def theta_values(self) -> Tensor:
-        if self.theta_raw is None:
-            return torch.tensor([self.theta], dtype=torch.float64)
-        return nn.functional.softplus(self.theta_raw)
+        theta = self.threshold
+        return theta if isinstance(theta, Tensor) else torch.tensor([theta], dtype=torch.float64)
 
     def emission_variance(self) -> float:
         """p*(1 - p), p = P(x >= alpha*theta) (OTTT supplement C.1)."""
@@ -117,8 +121,9 @@ class LIF(Neuron):
 
     def forward(self, current: Tensor, v: Tensor | None, t: int) -> tuple[Tensor, Tensor | None]:  # noqa: ARG002
         v = torch.zeros_like(current) if v is None else v
-        theta = self.theta if self.theta_raw is None else nn.functional.softplus(self.theta_raw)
-        return lif_step(current, v, self.lam, theta, self.surrogate, self.width, self.alpha, self.reset, self.strict)
+        return lif_step(
+            current, v, self.lam, self.threshold, self.surrogate, self.width, self.alpha, self.reset, self.strict
+        )
 
 
 class IF(LIF):

@@ -3,17 +3,20 @@
 Shapes: T time steps, N batch, C channels.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
+from torch.utils.hooks import RemovableHandle
 
 from edgesnn.errors import ConfigError, TrainingError
+from edgesnn.layers import TemporalConv
 from edgesnn.models import Network
-from edgesnn.models.blocks import Feedback
+from edgesnn.models.blocks import Attention, Block, Chain, Residual
 from edgesnn.models.network import State
 from edgesnn.neurons import LIF, Neuron
 from edgesnn.rules.base import Rule
@@ -36,7 +39,8 @@ class DSR(Rule):
     The window runs once without gradient, and each neuron's mean current and rate are measured; then the network is
     passed through once, every neuron being its clamp, with the measured values and the clamp's derivative. The result
     is that of the paper where what is between neurons is linear and the same at every step; batch norm and maximum
-    pooling act on the means. Memory does not grow with T, and only one step has a graph.
+    pooling act on the means. A convolution over time is linear too, but not the same at every step: its taps have
+    measured means as well (`_Taps`). Memory does not grow with T, and only one step has a graph.
 
     For LIF and IF neurons. Trained thresholds (`train_theta`) get the clamp's derivative (eq. 19, for spikes of height
     1) and the penalty theta_decay * theta^2; firing at alpha*theta (eq. 20) is the neuron's `alpha`. The readout does
@@ -51,14 +55,14 @@ class DSR(Rule):
 
     def parts(self, net: Network, x: Tensor, y: Tensor, generator: torch.Generator) -> Iterator[float]:  # noqa: ARG002
         neurons = _checked_neurons(net)
-        means = [_Mean(neuron) for neuron in neurons]
+        means: list[_Measured] = [*map(_Mean, neurons), *_taps(net)]
         source = _Mean(neurons[0])  # the input, with the weights of the neurons that it drives
         state: State = {}
-        with torch.no_grad(), _hooked(neurons, [mean.observe for mean in means]):
+        with torch.no_grad(), _handled(mean.observing() for mean in means):
             for t in range(x.shape[0]):
                 _, state = net.step(x[t], state, t)
                 source.add(x[t], x[t])
-        with _hooked(neurons, [mean.represent for mean in means]), _deterministic(net):
+        with _handled(mean.representing() for mean in means), _deterministic(net):
             logits, _ = net.step(source.current, {}, 0)
             loss = step_loss(logits, y, self.mse)
             for neuron in neurons:
@@ -85,6 +89,12 @@ class _Mean:
         self.current = self.current + (current - self.current) / self.weight
         self.rate = self.rate + (spikes - self.rate) / self.weight
 
+    def observing(self) -> RemovableHandle:
+        return self.neuron.register_forward_hook(self.observe)
+
+    def representing(self) -> RemovableHandle:
+        return self.neuron.register_forward_hook(self.represent)
+
     def observe(self, _: nn.Module, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
         self.add(inputs[0], output[0])
 
@@ -92,15 +102,63 @@ class _Mean:
         """The measured rate, with the derivative of the clamp at the measured current."""
         current: Tensor = inputs[0]
         at = current + (self.current - current).detach()
-        theta = self.neuron.theta if self.neuron.theta_raw is None else self.neuron.theta_values()
-        mapped = clamped_rate(at, theta)
+        mapped = clamped_rate(at, self.neuron.threshold)
         return mapped + (self.rate - mapped).detach(), output[1]
+
+
+class _Taps:
+    """Weighted means of what the taps of a `TemporalConv` read.
+
+    Its current is I[n] = sum_j W_j x[n - d_j] + b, so that the mean current is that of the taps' own means x^_j. They
+    differ from x^, the mean of the input, by the d_j steps at the ends of the window, which is nothing as N grows: all
+    taps have the derivative of x^, as the rates have that of the clamp.
+    """
+
+    def __init__(self, block: TemporalConv, neuron: LIF) -> None:
+        self.block = block
+        self.mean = _Mean(neuron)  # with the weights of the neuron that is driven
+
+    def observing(self) -> RemovableHandle:
+        return self.block.synapse.register_forward_pre_hook(self.observe)
+
+    def representing(self) -> RemovableHandle:
+        return self.block.synapse.register_forward_pre_hook(self.represent)
+
+    def observe(self, _: nn.Module, inputs: tuple[Any, ...]) -> None:
+        self.mean.add(inputs[0], inputs[0])
+
+    def represent(self, _: nn.Module, inputs: tuple[Any, ...]) -> tuple[Tensor]:
+        """The measured means [N, K*C], with the derivative of the newest tap, the input of this pass, in all."""
+        newest = inputs[0].unflatten(1, (self.block.kernel, -1))[:, -1].repeat(1, self.block.kernel)
+        return (newest + (self.mean.current - newest).detach(),)
+
+
+_Measured = _Mean | _Taps
+
+
+def _taps(net: Network) -> list[_Taps]:
+    """The convolutions over time, each with the neuron behind it, or the last one where none is."""
+    taps: list[_Taps] = []
+    waiting: list[TemporalConv] = []
+    neuron = None
+    for module in net.modules():
+        if isinstance(module, TemporalConv):
+            waiting.append(module)
+        elif isinstance(module, LIF):
+            neuron = module
+            taps += [_Taps(block, neuron) for block in waiting]
+            waiting = []
+    return taps if neuron is None else taps + [_Taps(block, neuron) for block in waiting]
 
 
 def _checked_neurons(net: Network) -> list[LIF]:
     """The network's neurons, if all are such that their spikes have a representation."""
-    if any(isinstance(module, Feedback) for module in net.modules()):
-        raise TrainingError("DSR: expected a feedforward network, got one with feedback; use ottt, sltt or bptt")
+    for name, module in net.named_modules():
+        if isinstance(module, Block) and not isinstance(module, Chain | Residual | Attention | TemporalConv):
+            raise TrainingError(
+                f"DSR: {name}: expected a feedforward network, got {type(module).__name__}, whose state has no "
+                "representation; use ottt, sltt or bptt"
+            )
     named = [(name, module) for name, module in net.named_modules() if isinstance(module, Neuron)]
     for name, module in named:
         if not isinstance(module, LIF):
@@ -119,19 +177,20 @@ def _checked_neurons(net: Network) -> list[LIF]:
 
 
 @contextmanager
-def _hooked(neurons: list[LIF], hooks: list[Any]) -> Iterator[None]:
-    handles = [neuron.register_forward_hook(hook) for neuron, hook in zip(neurons, hooks, strict=True)]
+def _handled(handles: Iterable[RemovableHandle]) -> Iterator[None]:
+    """Hooks while it is entered."""
+    hooks = list(handles)
     try:
         yield
     finally:
-        for handle in handles:
-            handle.remove()
+        for hook in hooks:
+            hook.remove()
 
 
 @contextmanager
 def _deterministic(net: Network) -> Iterator[None]:
     """Nothing is dropped, whose mean is the value itself, and norms forget what they see: it is no data."""
-    dropouts = [module for module in net.modules() if isinstance(module, nn.Dropout) and module.training]
+    dropouts = [module for module in net.modules() if isinstance(module, _DropoutNd) and module.training]
     norms = [module for module in net.modules() if isinstance(module, _BatchNorm)]
     kept = [(buffer, buffer.clone()) for norm in norms for buffer in norm.buffers()]
     for dropout in dropouts:

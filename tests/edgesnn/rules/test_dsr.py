@@ -106,6 +106,65 @@ def test_eq_16_and_17_by_hand(neuron):
         torch.testing.assert_close(grads[f"layers.{name}.weight"], value, rtol=1e-10, atol=1e-12)
 
 
+def over_time(seed=0):
+    """Two convolutions over time, of 3 taps and of 2 taps 2 steps apart, and IF neurons."""
+    layers = [
+        {"kind": "temporal", "outputs": 7, "kernel": 3},
+        {"kind": "neuron"},
+        {"kind": "temporal", "outputs": 5, "kernel": 2, "dilation": 2},
+        {"kind": "neuron"},
+    ]
+    return es.models.sequence([4], layers, K, IF(0.75), weights="float", seed=seed).double()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_taps_over_time_reach_the_gradient_of_their_sum_as_n_grows(seed):
+    """A constant input, eq. 15: r = clamp(sum_j W_j r_in + b, 0, theta) / theta, layer by layer, and its autograd."""
+    net, (x, y) = over_time(seed), batch(seed=seed, steps=1)
+    r = x[0]
+    for i in (1, 2):
+        block = net.layers[f"conv{i}"]
+        r = clamped_rate(block.synapse(r.repeat(1, block.kernel)), 0.75)
+    torch.nn.functional.cross_entropy(net.readout(r), y).backward()
+    want = {name: p.grad.clone() for name, p in net.named_parameters()}
+    errors = []
+    for steps in (40, 2000):
+        _, got = of_rule(rules.DSR(), net, x.expand(steps, *x.shape[1:]), y)
+        errors.append(max((got[name] - want[name]).abs().max().item() for name in want))
+    assert errors[1] < errors[0] / 20
+    assert errors[1] < 5e-4 < 0.2 < max(grad.abs().max() for grad in want.values())
+
+
+@pytest.mark.parametrize("neuron", [IF(0.75), LIF(0.75, 0.625)])
+def test_every_tap_meets_the_mean_of_what_it_read(neuron):
+    """dL/dW_j = dL/dI^ x^_j, x^_j the weighted mean of x[n - j] with zeros before the first step: in windows of any
+    length. And the current of the second pass is the mean current, for it is linear in the taps.
+    """
+    net = es.models.sequence(
+        [4], [{"kind": "temporal", "outputs": 7, "kernel": 3}, {"kind": "neuron"}], K, neuron, weights="float"
+    ).double()
+    x, y = batch()
+    synapse, seen = net.layers["conv1"].synapse, []
+
+    def keep(_, inputs, out):
+        seen.append((inputs[0].detach(), out))
+        if out.requires_grad:
+            out.retain_grad()
+
+    synapse.register_forward_hook(keep)
+    rules.DSR().backward(net, x, y, torch.Generator())
+    *steps, (taps, current) = seen
+    weights = torch.tensor([neuron.lam ** (T - 1 - t) for t in range(T)], dtype=torch.float64)
+    weights = weights / weights.sum()
+    delayed = [torch.cat([torch.zeros(2 - j, *x.shape[1:]).double(), x[: T - 2 + j]]) for j in range(3)]
+    means = torch.cat([torch.einsum("t,tnc->nc", weights, tap) for tap in delayed], dim=1)
+    torch.testing.assert_close(taps, means, rtol=1e-12, atol=1e-12)
+    mean = torch.einsum("t,tno->no", weights, torch.stack([out for _, out in steps]))
+    torch.testing.assert_close(current.detach(), mean, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(synapse.weight.grad, current.grad.T @ means, rtol=1e-12, atol=1e-12)
+    assert synapse.weight.grad.unflatten(1, (3, 4)).abs().amax((0, 2)).min() > 1e-3
+
+
 def test_eq_19_a_trained_threshold_gets_the_derivative_of_the_clamp():
     """dr/dtheta = [I > theta]/theta - a/theta^2 with a = clamp(I, 0, theta): eq. 19 for spikes of height 1."""
     theta = torch.tensor([0.8], dtype=torch.float64, requires_grad=True)
@@ -144,6 +203,16 @@ def test_the_window_is_seen_once_by_norms_and_a_second_pass_leaves_no_trace():
     assert all(not layer._forward_hooks for layer in net.modules())
 
 
+@pytest.mark.parametrize("kind", [nn.Dropout, nn.Dropout1d, nn.AlphaDropout])
+def test_no_kind_of_dropout_drops_in_the_second_pass(kind):
+    net, (x, y) = es.models.mlp(4, [8], K, IF(0.5), weights="float").double(), batch()
+    dropout, seen = kind(0.5), []
+    dropout.register_forward_hook(lambda layer, *_: seen.append(layer.training))
+    net.layers["norm1"] = dropout
+    of_rule(rules.DSR(), net, x, y)
+    assert (seen, dropout.training) == ([True] * T + [False], True)
+
+
 def test_memory_does_not_grow_with_the_steps():
     net = plain(IF(0.5))
 
@@ -174,7 +243,7 @@ def test_what_has_no_representation_is_refused():
     x, y = batch()
     with pytest.raises(TrainingError, match=r"layers\.neuron1: expected LIF or IF neurons, .*, got EMPF; use sltt"):
         rules.DSR().backward(es.models.mlp(4, [5], K, es.EMPF()).double(), x, y, torch.Generator())
-    with pytest.raises(TrainingError, match="expected a feedforward network"):
+    with pytest.raises(TrainingError, match=r"layers\.recurrent1: expected a feedforward network, got Feedback, "):
         rules.DSR().backward(es.models.recurrent(4, 5, K, IF(1.0)).double(), x, y, torch.Generator())
     with pytest.raises(ConfigError, match="theta_decay >= 0"):
         rules.DSR(theta_decay=-1)
