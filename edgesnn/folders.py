@@ -1,4 +1,4 @@
-"""The folder that a command writes, made before the work whose results go there."""
+"""The folder that a command writes, made before the work whose results go there, and text that is put there whole."""
 
 import os
 from pathlib import Path
@@ -21,3 +21,10 @@ def make(path: str | Path) -> Path:
     if not os.access(folder, os.W_OK | os.X_OK):
         raise ConfigError(f"{folder}: expected a folder that can be written, got one that cannot; choose another one")
     return folder
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes beside the target and renames, so that an interruption leaves the older file."""
+    temporary = path.with_name(path.name + ".new")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)

@@ -8,7 +8,10 @@ RUN/checkpoint.safetensors   training state, from which an interrupted run goes 
 
 import json
 import math
+import shutil
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
@@ -30,9 +33,25 @@ from edgesnn.training.processes import Processes
 
 CONFIG, MODEL, HISTORY, CHECKPOINT = "config.toml", "model.safetensors", "history.json", "checkpoint.safetensors"
 LOGS = "tensorboard"
+EARLIER = ".earlier"  # folder of what a training is about to replace
+#: The checkpoint goes aside first and comes back last: while the folder has one, it is that of the later training.
+_FILES = (CHECKPOINT, MODEL, HISTORY, CONFIG)
 #: Leak of the readout by default. A stream never ends: what is decided must be forgotten, and 0.93 was chosen for the
 #: watch stream by cross-validation. An image is one window of a few steps, all of which count.
 STREAM_LEAK, IMAGE_LEAK = 0.93, 1.0
+
+
+#: Argument of a constructor -> where a configuration has it instead of among the options.
+_ELSEWHERE = {
+    "model": "'kind' of [model]",
+    "neuron": "'neuron' of [model]",
+    "weights": "'weights' of [model]",
+    "leak": "'leak' of [model]",
+    "seed": "'seed' of the configuration",
+    "classes": "the data",
+    "inputs": "the data",
+    "input_shape": "the data",
+}
 
 
 class _Section(BaseModel):
@@ -83,17 +102,17 @@ class NormalizationConfig(_Section):
 class RunConfig(_Section):
     """Everything that decides the numbers of a run."""
 
-    data: str  # a name, or the absolute path of a CSV file or of a folder of events
+    data: str  # a name, or the absolute path of a CSV or .npz file or of a folder of events
     stream: StreamConfig | None = None  # of a CSV file
     normalization: NormalizationConfig | None = None  # None: by mean and deviation of the training split
     model: ModelConfig
     rule: dict[str, Any] = Field(default_factory=lambda: {"kind": "sltt"})
     epochs: int = Field(10, ge=1)
-    lr: float = Field(5e-3, gt=0)
+    lr: float = Field(5e-3, gt=0, allow_inf_nan=False)
     batch_size: int = Field(64, ge=2)
-    steps: int | None = None
-    seed: int = 0
-    patience: int | None = None
+    steps: int | None = Field(None, ge=1)
+    seed: int = Field(0, ge=-(2**31), lt=2**32)
+    patience: int | None = Field(None, ge=1)
     optimizer: dict[str, Any] | None = None  # see edgesnn.optimizers; None: Adam
     accumulate: int = Field(1, ge=1)  # parts that a batch is run in
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -159,15 +178,19 @@ def validated(values: dict[str, Any], place: str) -> RunConfig:
 
 
 def write_config(path: Path, config: RunConfig) -> None:
-    path.write_text(tomli_w.dumps(config.model_dump(exclude_none=True)), encoding="utf-8")
+    folders.write_text(path, tomli_w.dumps(config.model_dump(exclude_none=True)))
 
 
 def build_network(config: RunConfig, data: Dataset) -> Network:
     """The untrained network of a configuration, with the input and the classes of the data."""
     model = config.model
     arguments = dict(model.options)
+    sizes = "hidden" if model.kind == "mlp" else "channels"
+    elsewhere = _ELSEWHERE if model.sizes is None else {**_ELSEWHERE, sizes: "'sizes' of [model]"}
+    for key in sorted(arguments.keys() & elsewhere.keys()):
+        raise ConfigError(f"model.options: '{key}' is not read here but from {elsewhere[key]}; take it out")
     if model.sizes is not None:
-        arguments["hidden" if model.kind == "mlp" else "channels"] = model.sizes
+        arguments[sizes] = model.sizes
     if models.takes_images(model.kind):
         arguments["input_shape"] = list(data.input_shape)
     else:
@@ -213,46 +236,74 @@ def train(config: RunConfig, out: str | Path, resume: bool = False, progress: bo
     """Trains as configured and writes the run folder; with `resume`, goes on from the folder's checkpoint. Under
     torchrun the first process writes it.
 
-    A refused checkpoint leaves the folder as it was. A training from the start removes what an earlier one left there,
-    so that an interrupted run never holds another one's weights.
+    Refused settings and a refused checkpoint leave the folder as it was. A training from the start takes the place of
+    an earlier one with its first checkpoint, and an interrupted run never holds another one's weights.
     """
-    if Path(config.data).suffix == ".csv" or Path(config.data).is_dir():
-        config = config.model_copy(update={"data": str(Path(config.data).resolve())})  # for use from another folder
+    config = config.model_copy(update={"data": datasets.absolute(config.data)})  # for use from another folder
     data = load_data(config)
     net = build_network(config, data)
     rule = rules.build(config.rule)
     folder = folders.make(out)
     first = Processes.of_this_run().first
-    if first and not resume:
-        for name in (MODEL, HISTORY, CHECKPOINT):
-            (folder / name).unlink(missing_ok=True)
-        write_config(folder / CONFIG, config)
-    history = fit(
-        net,
-        data,
-        rule,
-        epochs=config.epochs,
-        lr=config.lr,
-        batch_size=config.batch_size,
-        seed=config.seed,
-        checkpoint=folder / CHECKPOINT,
-        resume=resume,
-        patience=config.patience,
-        progress=progress,
-        optimizer=config.optimizer,
-        accumulate=config.accumulate,
-        precision=config.precision,
-        compile=config.compile,
-        logdir=folder / LOGS if config.tensorboard else None,
-    )
+    with _replaced(folder, config) if first and not resume else nullcontext():
+        history = fit(
+            net,
+            data,
+            rule,
+            epochs=config.epochs,
+            lr=config.lr,
+            batch_size=config.batch_size,
+            seed=config.seed,
+            checkpoint=folder / CHECKPOINT,
+            resume=resume,
+            patience=config.patience,
+            progress=progress,
+            optimizer=config.optimizer,
+            accumulate=config.accumulate,
+            precision=config.precision,
+            compile=config.compile,
+            logdir=folder / LOGS if config.tensorboard else None,
+        )
     run = Run(net, data, config, history)
     if first:
         save_run(run, folder)
     return run
 
 
+@contextmanager
+def _replaced(folder: Path, config: RunConfig) -> Iterator[None]:
+    """Writes config.toml, with the files of an earlier training set aside until this one has a checkpoint; if it ends
+    before, they come back (if it is killed before, with the next training).
+    """
+    _settle(folder)
+    aside = folder / EARLIER
+    aside.mkdir()
+    for name in _FILES:
+        if (folder / name).exists():
+            (folder / name).replace(aside / name)
+    write_config(folder / CONFIG, config)
+    try:
+        yield
+    finally:
+        if not (folder / CHECKPOINT).exists():
+            (folder / CONFIG).unlink()
+        _settle(folder)
+
+
+def _settle(folder: Path) -> None:
+    """Ends what `_replaced` began: by the checkpoint of the later training, or by the files of the earlier one."""
+    aside = folder / EARLIER
+    if not aside.is_dir():
+        return
+    if not (folder / CHECKPOINT).exists():
+        for name in reversed(_FILES):
+            if (aside / name).exists():
+                (aside / name).replace(folder / name)
+    shutil.rmtree(aside)
+
+
 def save_run(run: Run, folder: Path) -> None:
-    """Writes config.toml, model.safetensors and history.json."""
+    """Writes config.toml, history.json and, last, model.safetensors, with which a run is finished."""
     folder = folders.make(folder)
     write_config(folder / CONFIG, run.config)
     metadata = {
@@ -261,8 +312,8 @@ def save_run(run: Run, folder: Path) -> None:
         "std": run.data.std.tolist(),
         "classes": list(run.data.classes),
     }
+    folders.write_text(folder / HISTORY, json.dumps(run.history.to_json(), indent=1) + "\n")
     files.write(folder / MODEL, run.net.state_dict(), metadata)
-    (folder / HISTORY).write_text(json.dumps(run.history.to_json(), indent=1) + "\n", encoding="utf-8")
 
 
 def _build(config: dict[str, Any]) -> Network:
@@ -290,5 +341,8 @@ def load_run(folder: str | Path) -> Run:
     try:
         history = History.from_json(json.loads((folder / HISTORY).read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError):
-        raise ConfigError(f"{folder / HISTORY}: missing or damaged; train the run again") from None
+        again = "train the run again"
+        if (folder / CHECKPOINT).is_file():
+            again = f"run `edgesnn train --resume -o {folder}`"
+        raise ConfigError(f"{folder / HISTORY}: missing or damaged; {again}") from None
     return Run(net, data, config, history)

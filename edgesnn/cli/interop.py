@@ -46,6 +46,7 @@ def import_network(
     hop: Annotated[int | None, typer.Option(min=1, metavar="ROWS", help="Rows from frame to frame.")] = None,
 ) -> None:
     """Take over a spiking network that another framework wrote as NIR."""
+    from edgesnn import data as datasets
     from edgesnn import runs
     from edgesnn.evaluation import evaluate
     from edgesnn.interop import from_nir
@@ -57,7 +58,7 @@ def import_network(
         raise ConfigError("import: expected both of --mean and --std, got one; give the other")
     net = from_nir(file, convention, leak=leak, **_fields(changes or []))
     values: dict[str, Any] = {
-        "data": str(Path(data).resolve()) if Path(data).exists() else data,
+        "data": datasets.absolute(data),
         "stream": stream or None,
         "model": {"kind": "sequence", "options": {"layers": net.config["layers"]}, "weights": net.config["weights"],
                   "leak": net.readout.leak},

@@ -71,7 +71,7 @@ def train(
     settings = _settings(config, given, folder, resume)
     instead = {"epochs": epochs, "steps": steps, "seed": seed}
     changes = {key: value for key, value in instead.items() if value is not None}
-    run = runs.train(settings.model_copy(update=changes), folder, resume=resume)
+    run = runs.train(runs.validated(settings.model_dump() | changes, "train"), folder, resume=resume)
     validation = [epoch.validation for epoch in run.history.epochs if epoch.validation is not None]
     figures = {"epochs": len(run.history.epochs), "seconds": run.history.seconds}
     if validation:

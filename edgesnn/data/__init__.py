@@ -22,6 +22,7 @@ __all__ = [
     "Recording",
     "Split",
     "Variation",
+    "absolute",
     "digits",
     "fashion",
     "frames",
@@ -44,6 +45,11 @@ _LOADERS: dict[str, Callable[[], Dataset]] = {
     "simulated-events": simulated_events,
     "watch": watch,
 }
+
+
+def absolute(name: str) -> str:
+    """What `load` takes from any folder: a data set's name, before a file that is called so, or an absolute path."""
+    return name if name in _LOADERS or not Path(name).exists() else str(Path(name).resolve())
 
 
 def load(name: str | Path) -> Dataset:

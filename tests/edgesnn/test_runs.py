@@ -2,12 +2,13 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 
 import edgesnn as es
 from edgesnn import runs
-from edgesnn.errors import ConfigError, DataError, TrainingError
+from edgesnn.errors import ConfigError, DataError, EdgesnnError, TrainingError
 from edgesnn.runs import ModelConfig, RunConfig
 
 CONFIG = RunConfig(
@@ -96,6 +97,25 @@ def test_a_csv_run_loads_from_another_folder_with_its_rate_and_frames(tmp_path, 
     assert (data.rate_hz, data.frame.length, data.frame.hop) == (25.0, 8, 2)
 
 
+def test_an_npz_run_loads_from_another_folder(tmp_path, monkeypatch):
+    data = es.data.digits()
+    splits = {name: data.split(name) for name in ("train", "validation", "test")}
+    arrays = {f"{name}_x": split.values[:20] for name, split in splits.items()}
+    np.savez(tmp_path / "few.npz", **arrays, **{f"{name}_y": np.arange(20) % 10 for name in splits})
+    monkeypatch.chdir(tmp_path)
+    runs.train(CONFIG.model_copy(update={"data": "few.npz", "epochs": 1}), "run", progress=False)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert len(runs.load_run("../run").data.train) == 20
+
+
+def test_a_folder_called_as_a_data_set_does_not_take_its_place(tmp_path, monkeypatch):
+    (tmp_path / "digits").mkdir()
+    monkeypatch.chdir(tmp_path)
+    run = runs.train(CONFIG.model_copy(update={"epochs": 1}), "run", progress=False)
+    assert (run.config.data, len(run.data.train)) == ("digits", 1197)
+
+
 def test_frames_of_data_that_is_no_csv_are_refused():
     with pytest.raises(ConfigError, match="those of a CSV file"):
         runs.load_data(CONFIG.model_copy(update={"stream": runs.StreamConfig(hop=2)}))
@@ -107,6 +127,110 @@ def test_a_refused_resume_leaves_the_run_as_it_was(tmp_path):
     with pytest.raises(TrainingError, match="setting 'lr'"):
         runs.train(CONFIG.model_copy(update={"lr": 0.5}), tmp_path, resume=True, progress=False)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"rule": {"kind": "sltt", "k": 9}},
+        {"optimizer": {"kind": "adamw"}},
+        {"steps": 0},
+        {"accumulate": 33},
+        {"model": ModelConfig(kind="mlp", sizes=[16], options={"seed": 3})},
+    ],
+)
+def test_refused_settings_leave_the_run_as_it_was(tmp_path, wrong):
+    runs.train(CONFIG.model_copy(update={"epochs": 1}), tmp_path, progress=False)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(EdgesnnError):
+        runs.train(CONFIG.model_copy(update=wrong), tmp_path, progress=False)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_refused_settings_leave_a_new_folder_empty(tmp_path):
+    with pytest.raises(TrainingError):
+        runs.train(CONFIG.model_copy(update={"rule": {"kind": "sltt", "k": 9}}), tmp_path, progress=False)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("moved", range(1, 5))
+def test_a_run_is_whole_after_a_training_over_it_was_killed(tmp_path, moved):
+    """Killed while the earlier files went aside (the first `moved` of them), or after that, in its first epoch."""
+    runs.train(CONFIG.model_copy(update={"epochs": 1}), tmp_path, progress=False)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    (tmp_path / ".earlier").mkdir()
+    for name in ("checkpoint.safetensors", "model.safetensors", "history.json", "config.toml")[:moved]:
+        (tmp_path / name).rename(tmp_path / ".earlier" / name)
+    if moved == 4:
+        runs.write_config(tmp_path / "config.toml", CONFIG.model_copy(update={"lr": 0.1}))
+    with pytest.raises(TrainingError):
+        runs.train(CONFIG.model_copy(update={"rule": {"kind": "sltt", "k": 9}}), tmp_path, progress=False)
+    files = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert files == before
+
+
+def test_a_training_takes_the_place_of_an_earlier_one_with_its_first_checkpoint(tmp_path, monkeypatch):
+    runs.train(CONFIG.model_copy(update={"epochs": 1}), tmp_path, progress=False)
+    config = CONFIG.model_copy(update={"lr": 0.1})
+    fit = runs.fit
+
+    def killed_after_an_epoch(*given, epochs, **options):
+        fit(*given, epochs=1, **options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runs, "fit", killed_after_an_epoch)
+    with pytest.raises(KeyboardInterrupt):
+        runs.train(config, tmp_path, progress=False)
+    assert {path.name for path in tmp_path.iterdir()} == {"config.toml", "checkpoint.safetensors"}
+    assert runs.read_config(tmp_path / "config.toml") == config
+
+
+def test_a_run_without_its_history_is_resumed(tmp_path):
+    run = runs.train(CONFIG, tmp_path, progress=False)
+    (tmp_path / "history.json").unlink()
+    with pytest.raises(ConfigError, match=r"history\.json: missing or damaged; run `edgesnn train --resume -o"):
+        runs.load_run(tmp_path)
+    runs.train(CONFIG, tmp_path, resume=True, progress=False)
+    assert runs.load_run(tmp_path).history == run.history
+
+
+def test_a_run_that_could_not_be_written_whole_keeps_what_was_there(tmp_path, monkeypatch):
+    run = runs.train(CONFIG, tmp_path, progress=False)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def cut(self, text, **_):
+        self.write_bytes(text[: len(text) // 2].encode())
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.write_text", cut)
+    with pytest.raises(OSError, match="No space"):
+        runs.save_run(run, tmp_path)
+    assert {name: (tmp_path / name).read_bytes() for name in before} == before
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"seed": 99}, "'seed' is not read here but from 'seed' of the configuration"),
+        ({"leak": 0.1}, "'leak' is not read here but from 'leak' of [model]"),
+        ({"weights": "float"}, "'weights' is not"),
+        ({"neuron": {"kind": "lif"}}, "'neuron' is not"),
+        ({"classes": 77}, "'classes' is not read here but from the data"),
+        ({"inputs": 5}, "'inputs' is not"),
+        ({"model": "convnet"}, "'model' is not read here but from 'kind' of [model]"),
+        ({"hidden": [999]}, "'hidden' is not read here but from 'sizes' of [model]"),
+    ],
+)
+def test_options_that_are_set_elsewhere_are_named(options, said):
+    config = CONFIG.model_copy(update={"model": ModelConfig(kind="mlp", sizes=[8], options=options)})
+    with pytest.raises(ConfigError) as error:
+        runs.build_network(config, es.data.digits())
+    assert said in str(error.value)
+
+
+def test_sizes_may_be_among_the_options():
+    config = CONFIG.model_copy(update={"model": ModelConfig(kind="mlp", options={"hidden": [9]})})
+    assert runs.build_network(config, es.data.digits()).config["hidden"] == [9]
 
 
 def test_resume_without_a_checkpoint_says_so(tmp_path):
@@ -162,6 +286,10 @@ def test_an_unknown_preset_names_the_others():
         ("data = 'digits'\nepochs = 'ten'\n[model]\nkind = 'mlp'\nsizes = [3]", "'epochs'"),
         ("data = 'digits'\nepochs = 0\n[model]\nkind = 'mlp'\nsizes = [3]", "'epochs'"),
         ("data = 'digits'\n[model]\nkind = 'mlp'\nsizes = [3]\nleak = 1.5", "'model.leak'"),
+        ("data = 'digits'\nsteps = 0\n[model]\nkind = 'mlp'\nsizes = [3]", "'steps'"),
+        ("data = 'digits'\nseed = 5_000_000_000\n[model]\nkind = 'mlp'\nsizes = [3]", "'seed'"),
+        ("data = 'digits'\nlr = inf\n[model]\nkind = 'mlp'\nsizes = [3]", "'lr'"),
+        ("data = 'digits'\npatience = -3\n[model]\nkind = 'mlp'\nsizes = [3]", "'patience'"),
         ("data = 'digits'\nepoch = 3\n[model]\nkind = 'mlp'\nsizes = [3]", "'epoch': Extra inputs"),
     ],
 )

@@ -19,3 +19,10 @@ def test_arrays_of_a_file_are_trained(tmp_path: Path, edgesnn: Command) -> None:
     )
     assert outcome.status == 0, outcome.err
     assert es.runs.load_run(run).data.classes == ("0", "1", "2")
+
+
+def test_flags_are_checked_as_a_configuration_is(tmp_path: Path, edgesnn: Command) -> None:
+    outcome = edgesnn("train", "mnist-empf", "--seed", 5_000_000_000, "-o", tmp_path / "run")
+    assert outcome.status != 0
+    assert "train: 'seed': Input should be less than 4294967296, got 5000000000" in outcome.err
+    assert not (tmp_path / "run").exists()
