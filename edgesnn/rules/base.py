@@ -19,6 +19,8 @@ class Rule(ABC):
 
     #: Whether `learn` updates after every part of a window, not once at its end.
     updates_within_window = False
+    #: Whether what makes a gradient is `Network.step`, so that it can be compiled.
+    steps_network = True
 
     @abstractmethod
     def parts(self, net: Network, x: Tensor, y: Tensor, generator: torch.Generator) -> Iterator[float]:

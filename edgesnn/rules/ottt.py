@@ -27,6 +27,8 @@ class OTTT(Rule):
     exception. Batch norm over time is outside the theory (the paper standardizes weights), yet each step's norm works.
     """
 
+    steps_network = False
+
     def __init__(self, update: str = "accumulate", mse: float = 0.0) -> None:
         if update not in UPDATES:
             raise ConfigError(f"OTTT update: expected one of {', '.join(UPDATES)}, got {update!r}")

@@ -5,7 +5,7 @@ Shapes: N batch, C inputs, O outputs.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -15,8 +15,10 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from edgesnn.errors import TrainingError
+from edgesnn.layers import SECA
 from edgesnn.models import Network
 from edgesnn.models.network import State
+from edgesnn.models.units import SYNAPSES
 from edgesnn.neurons import Neuron
 from edgesnn.neurons.base import at_step
 
@@ -32,9 +34,9 @@ class _TracedLinear(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        weight, trace = ctx.saved_tensors
-        of_x, of_weight, of_bias, _ = ctx.needs_input_grad
         (g,) = grads
+        weight, trace = _multiplied_with(g, ctx.saved_tensors)
+        of_x, of_weight, of_bias, _ = ctx.needs_input_grad
         rows = g.flatten(0, -2)
         return (
             g @ weight if of_x else None,
@@ -44,36 +46,45 @@ class _TracedLinear(torch.autograd.Function):
         )
 
 
-class _TracedConv2d(torch.autograd.Function):
-    """torch's conv2d with the trace in the place of the input in dL/dW."""
+class _TracedConv(torch.autograd.Function):
+    """torch's conv1d or conv2d with the trace in the place of the input in dL/dW."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, trace: Tensor, *settings: Any) -> Tensor:
+    def forward(
+        ctx: Any, convolve: Any, x: Tensor, weight: Tensor, bias: Tensor | None, trace: Tensor, *settings: Any
+    ) -> Tensor:
         ctx.save_for_backward(weight, trace)
         ctx.settings = settings
-        return functional.conv2d(x, weight, bias, *settings)
+        result: Tensor = convolve(x, weight, bias, *settings)
+        return result
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        weight, trace = ctx.saved_tensors
+        (g,) = grads
+        weight, trace = _multiplied_with(g, ctx.saved_tensors)
         stride, padding, dilation, groups = ctx.settings
-        of_x, of_weight, of_bias = ctx.needs_input_grad[:3]
         # dL/dx does not depend on the input, so that one call with the trace gives all three
         result = torch.ops.aten.convolution_backward(
-            grads[0], trace, weight, [weight.shape[0]], stride, padding, dilation, False, [0, 0], groups,
-            [of_x, of_weight, of_bias],
+            g, trace, weight, [weight.shape[0]], stride, padding, dilation, False, [0] * len(stride), groups,
+            [*ctx.needs_input_grad[1:4]],
         )  # fmt: skip
-        return (*result, *(None,) * 5)
+        return (None, *result, *(None,) * 5)
+
+
+def _multiplied_with(g: Tensor, saved: Iterable[Tensor]) -> Iterator[Tensor]:
+    """In the gradient's precision, as autograd has them: in mixed precision that is not the one they are kept in."""
+    return (value.to(g.dtype) for value in saved)
 
 
 class Traces:
     """The traces of one window at all synapses of a network: a^[t] = lam(t)*a^[t-1] + x[t] (OTTT supplement,
     Algorithm 1, line 4), x the synapse's input.
 
-    A synapse is a `Linear` or `Conv2d` of whatever subclass: binary, standardized, quantized, inside a block or
-    recurrent. lam is the leak of the neuron that runs next: that is how long a current lasts in its membrane. What
-    feeds no neuron (the readout) has the leak of the last neuron before it.
+    A synapse is a layer of `SYNAPSES` of whatever subclass: binary, standardized, quantized, inside a block or
+    recurrent. The convolution over the channels of `SECA` is none: it makes factors, not currents. lam is the leak of
+    the neuron that runs next: that is how long a current lasts in its membrane. What feeds no neuron (the readout) has
+    the leak of the last neuron before it.
     """
 
     def __init__(self, net: Network) -> None:
@@ -84,7 +95,8 @@ class Traces:
         self.last: Neuron | None = None  # the neuron that ran last
         self.ran: set[nn.Module] = set()  # synapses that ran in this step
         self.neurons = {module: name for name, module in net.named_modules() if isinstance(module, Neuron)}
-        self.synapses = [module for module in net.modules() if isinstance(module, nn.Linear | nn.Conv2d)]
+        factors = {module for seca in net.modules() if isinstance(seca, SECA) for module in seca.modules()}
+        self.synapses = [module for module in net.modules() if isinstance(module, SYNAPSES) and module not in factors]
         self.running: nn.Module | None = None
         self.leaks: dict[Neuron, float] = {}
 
@@ -93,6 +105,7 @@ class Traces:
         self.leaks = {neuron: _leak(name, neuron, t) for neuron, name in self.neurons.items()}
         self.ran = set()
         hooks = [synapse.register_forward_pre_hook(self._enter) for synapse in self.synapses]
+        hooks += [synapse.register_forward_hook(self._leave) for synapse in self.synapses]
         hooks += [neuron.register_forward_pre_hook(self._claim) for neuron in self.neurons]
         try:
             with _Intercept(self._trace):
@@ -106,6 +119,16 @@ class Traces:
     def _enter(self, synapse: nn.Module, _: Any) -> None:
         self.running = synapse
 
+    def _leave(self, synapse: nn.Module, _: Any, __: Any) -> None:
+        if self.running is synapse:  # nothing has taken its trace
+            raise TrainingError(
+                f"OTTT: {self._name(synapse)}: expected a synapse made of torch's {_names()}, got one that calls none "
+                "of them, which cannot be traced; use bptt or sltt"
+            )
+
+    def _name(self, synapse: nn.Module) -> str:
+        return next(name for name, module in self.net.named_modules() if module is synapse)
+
     def _claim(self, neuron: Any, _: Any) -> None:
         self._assign(neuron)
         self.last = neuron
@@ -115,15 +138,20 @@ class Traces:
         self.waiting = []
 
     @torch.no_grad()
-    def _trace(self, x: Tensor) -> Tensor | None:
+    def _trace(self, x: Tensor, padding: Any) -> Tensor | None:
         """The trace of the running synapse, whose input is x; None for a call that is no synapse's."""
         synapse, self.running = self.running, None
         if synapse is None:
             return None
-        if synapse in self.ran:
-            name = next(name for name, module in self.net.named_modules() if module is synapse)
+        if isinstance(padding, str):
             raise TrainingError(
-                f"OTTT: {name}: expected a synapse that runs once a step, got one that runs twice; use bptt or sltt"
+                f"OTTT: {self._name(synapse)}: expected a padding in numbers, got {padding!r}; give the padding as "
+                "numbers"
+            )
+        if synapse in self.ran:
+            raise TrainingError(
+                f"OTTT: {self._name(synapse)}: expected a synapse that runs once a step, got one that runs twice; "
+                "use bptt or sltt"
             )
         self.ran.add(synapse)
         if synapse not in self.traces:
@@ -147,9 +175,9 @@ def _leak(name: str, neuron: Neuron, t: int) -> float:
 
 
 class _Intercept(TorchFunctionMode):
-    """Runs every `linear` and `conv2d` through the functions above."""
+    """Runs every `linear` and convolution through the functions above."""
 
-    def __init__(self, trace: Callable[[Tensor], Tensor | None]) -> None:
+    def __init__(self, trace: Callable[[Tensor, Any], Tensor | None]) -> None:
         super().__init__()
         self.trace = trace
 
@@ -157,20 +185,28 @@ class _Intercept(TorchFunctionMode):
         kwargs = kwargs or {}
         if func is functional.linear:
             x, weight, bias = _linear_arguments(*args, **kwargs)
-            if (trace := self.trace(x)) is not None:
+            if (trace := self.trace(x, 0)) is not None:
                 return _TracedLinear.apply(x, weight, bias, trace)
-        elif func is functional.conv2d:
-            x, weight, bias, *settings = _conv2d_arguments(*args, **kwargs)
-            if (trace := self.trace(x)) is not None:
-                return _TracedConv2d.apply(x, weight, bias, trace, *settings)
+        elif func in _CONVOLUTIONS:
+            x, weight, bias, stride, padding, dilation, groups = _conv_arguments(*args, **kwargs)
+            if (trace := self.trace(x, padding)) is not None:
+                sides = (_by_axis(value, weight.dim() - 2) for value in (stride, padding, dilation))
+                return _TracedConv.apply(func, x, weight, bias, trace, *sides, groups)
         return func(*args, **kwargs)
+
+
+_CONVOLUTIONS = (functional.conv1d, functional.conv2d)
+
+
+def _names() -> str:
+    return ", ".join(function.__name__ for function in (functional.linear, *_CONVOLUTIONS))
 
 
 def _linear_arguments(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> tuple[Any, ...]:  # noqa: A002
     return input, weight, bias
 
 
-def _conv2d_arguments(
+def _conv_arguments(
     input: Tensor,  # noqa: A002
     weight: Tensor,
     bias: Tensor | None = None,
@@ -179,10 +215,8 @@ def _conv2d_arguments(
     dilation: Any = 1,
     groups: int = 1,
 ) -> tuple[Any, ...]:
-    if isinstance(padding, str):
-        raise TrainingError(f"OTTT: a convolution has padding={padding!r}; give the padding as numbers")
-    return input, weight, bias, _pair(stride), _pair(padding), _pair(dilation), groups
+    return input, weight, bias, stride, padding, dilation, groups
 
 
-def _pair(value: Any) -> list[int]:
-    return [value, value] if isinstance(value, int) else list(value)
+def _by_axis(value: Any, axes: int) -> list[int]:
+    return [value] * axes if isinstance(value, int) else list(value)

@@ -31,6 +31,7 @@ class TTLBP(Rule):
     """
 
     updates_within_window = True
+    steps_network = False
 
     def __init__(
         self,

@@ -13,6 +13,7 @@ from edgesnn import rules
 from edgesnn.errors import ConfigError, TrainingError
 from edgesnn.layers import Readout
 from edgesnn.models import Network
+from edgesnn.training.precision import multiplied_in
 
 
 def stepped(net, x, state, t, *names):
@@ -67,6 +68,58 @@ def test_convolutions_are_traced():
     net = es.models.convnet((2, 4, 4), [3, 2], K, es.LIF(0.75, 0.6), weights="float").double()
     x, y = batch((2, 4, 4))
     assert_same(of_rule(rules.OTTT(), net, x, y), of_sums(net, x, y, 0.75))
+
+
+def along(axes):
+    """Convolutions along one axis: of one dimension, or of two with one row."""
+    kind, one = (nn.Conv1d, ()) if axes == 1 else (nn.Conv2d, (1,))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        layers = {
+            "conv1": kind(2, 4, (*one, 3), padding=(*(0 for _ in one), 1)),
+            "neuron1": es.LIF(0.75, 0.3),
+            "conv2": kind(4, 6, (*one, 3), (*one, 2), dilation=(*one, 2), groups=2),
+            "neuron2": es.LIF(0.75, 0.3),
+            "flatten": nn.Flatten(1),
+            "readout": Readout(12, K),
+        }
+    return Network(layers, {}, (2, *one, 8), K).double()
+
+
+def test_convolutions_of_one_dimension_are_traced():
+    """As those of two dimensions with one row, which have the same random weights; and that is not SLTT."""
+    x, y = batch((2, 8))
+    one, two = (of_rule(rules.OTTT(), along(axes), x, y) for axes in (1, 2))
+    assert_same(one, (two[0], {name: two[1][name].reshape(grad.shape) for name, grad in one[1].items()}))
+    _, spatial = of_rule(rules.SLTT(), along(1), x, y)
+    for name in ("layers.conv1.weight", "layers.conv2.weight"):
+        assert not torch.allclose(one[1][name], spatial[name])
+
+
+def test_a_score_of_channels_is_no_synapse():
+    """It multiplies a current: what it hears gets the gradient of the time step, as a norm does."""
+    net, (x, y) = es.models.resnet18((1, 4, 4), K, es.LIF(0.0, 0.3), width=2, attention=3).double(), batch((1, 4, 4))
+    assert_same(of_rule(rules.OTTT(), net, x, y), of_rule(rules.SLTT(), net, x, y))
+    scores = {module.conv for module in net.modules() if isinstance(module, es.layers.SECA)}
+    assert scores
+    assert scores.isdisjoint(rules.traces.Traces(net).synapses)
+
+
+@pytest.mark.parametrize("kind", ["convolution", "linear"])
+def test_in_mixed_precision_it_is_near_float32(kind):
+    """The gradient comes in bfloat16, traces and weights are float32."""
+    net = (
+        es.models.convnet((1, 4, 4), [3, 2], K, es.EMPF(theta=0.1), norm="none", weights="float")
+        if kind == "convolution"
+        else es.models.mlp(16, [8, 7], K, es.EMPF(theta=0.1), norm="none", weights="float")
+    )
+    x, y = batch((1, 4, 4))
+    _, want = of_rule(rules.OTTT(), net, x.float(), y)
+    with multiplied_in(net, "bfloat16"):
+        _, got = of_rule(rules.OTTT(), net, x.float(), y)
+    for name, grad in want.items():
+        assert got[name].dtype == torch.float32
+        assert torch.cosine_similarity(got[name].flatten(), grad.flatten(), 0) > 0.98, name
 
 
 def test_is_autograd_through_the_membranes_own_leak():
@@ -237,10 +290,25 @@ def test_a_leak_by_channel_is_refused(monkeypatch):
         of_rule(rules.OTTT(), net, x, y)
 
 
-def test_a_convolution_with_named_padding_is_refused():
+@pytest.mark.parametrize("padding", ["same", "valid"])
+def test_a_convolution_with_named_padding_is_refused(padding):
     net, (x, y) = es.models.convnet((2, 4, 4), [3], K, es.LIF(0.75, 0.6)).double(), batch((2, 4, 4))
-    net.layers["conv1"].padding = "same"
-    with pytest.raises(TrainingError, match="padding='same'"):
+    net.layers["conv1"].padding = padding
+    with pytest.raises(TrainingError, match=rf"^OTTT: layers\.conv1: expected a padding in numbers, got '{padding}'"):
+        of_rule(rules.OTTT(), net, x, y)
+
+
+class Multiplied(nn.Linear):
+    """A synapse that torch's functions know nothing of."""
+
+    def forward(self, x):
+        return x @ self.weight.T + self.bias
+
+
+def test_a_synapse_that_cannot_be_traced_is_refused():
+    net, (x, y) = es.models.mlp(4, [8, 7], K, es.LIF(0.75, 0.6)).double(), batch()
+    net.layers["linear2"] = Multiplied(8, 7).double()
+    with pytest.raises(TrainingError, match=r"layers\.linear2: expected a synapse made of torch's linear, conv1d, "):
         of_rule(rules.OTTT(), net, x, y)
 
 
