@@ -52,8 +52,17 @@ def at_step(values: Tensor, t: int, dims: int = 0) -> Tensor:
 
 
 def by_channel(values: Tensor, channels: int) -> nn.Parameter:
-    """A parameter [T, C] that starts at the values [T, 1] in every channel."""
-    return nn.Parameter(values.detach().expand(-1, channels).clone())
+    """A parameter [T, C] that starts at the values [T, 1] in every channel; trained where they are."""
+    return nn.Parameter(values.detach().expand(-1, channels).clone(), values.requires_grad)
+
+
+def leak_parameter(steps: int | None, lam: float, per_channel: bool = False) -> nn.Parameter:
+    """The x with sigmoid(x) = lam, as `filled`. Where lam is exactly 0 or 1, x is infinite and not trained: it has no
+    gradient, and the decay of an infinite weight is no number. One lam serves all steps and channels, so that either
+    all of them are trained or none.
+    """
+    trained = 0.0 < torch.tensor(lam, device="cpu").item() < 1.0  # as the parameter rounds it, also without values
+    return nn.Parameter(torch.logit(filled(steps, lam, per_channel)), trained)
 
 
 def softplus_inverse(value: float) -> float:

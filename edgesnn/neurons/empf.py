@@ -15,6 +15,7 @@ from edgesnn.neurons.base import (
     check_lam_theta,
     check_steps,
     filled,
+    leak_parameter,
     softplus_inverse,
 )
 
@@ -58,7 +59,7 @@ class EMPF(Neuron):
 
     lam and theta are learned: one shared value (endless streams), or `steps` values, one for each time step; of the
     whole layer, or with `per_channel=True` of each channel. lam is a sigmoid and theta a softplus of the trained
-    parameter, so they stay in [0, 1] and above 0; lam given as exactly 0 or 1 has no gradient and stays.
+    parameter, so they stay in [0, 1] and above 0; lam given as exactly 0 or 1 is not trained and stays.
     """
 
     kind: ClassVar[str] = "empf"
@@ -77,7 +78,7 @@ class EMPF(Neuron):
         self.initial = {"lam": lam, "theta": theta, "steps": steps, "parallel": parallel, "per_channel": per_channel}
         self.parallel, self.per_channel = parallel, per_channel
         self.theta_raw = nn.Parameter(filled(steps, softplus_inverse(theta), per_channel))
-        self.lam_raw = None if parallel else nn.Parameter(torch.logit(filled(steps, lam, per_channel)))
+        self.lam_raw = None if parallel else leak_parameter(steps, lam, per_channel)
 
     def sized(self, channels: int) -> Self:
         neuron = copy.deepcopy(self)

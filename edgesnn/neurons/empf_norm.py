@@ -14,6 +14,7 @@ from edgesnn.neurons.base import (
     check_lam_theta,
     check_steps,
     filled,
+    leak_parameter,
     softplus_inverse,
 )
 from edgesnn.neurons.empf import empf_fire, empf_step, rectified_variance
@@ -25,7 +26,7 @@ class MembraneNormEMPF(Neuron):
     w1 = 1, w2 = 0 is version I. lam, theta, w1, w2 and the scale and shift of the norm are learned, with a value for
     each of `steps` time steps (None: one shared); the norm has them by channel, and its own running statistics for each
     time step. `reparameterize` gives the neuron for inference. The statistics need a batch of more than one value a
-    channel in training.
+    channel in training. lam given as exactly 0 or 1 is not trained and stays.
     """
 
     kind: ClassVar[str] = "empf-norm"
@@ -40,7 +41,7 @@ class MembraneNormEMPF(Neuron):
         check_lam_theta("MembraneNormEMPF", lam, theta)
         check_steps("MembraneNormEMPF", steps)
         self.initial = {"lam": lam, "theta": theta, "steps": steps, "w1": w1, "w2": w2}
-        self.lam_raw = nn.Parameter(torch.logit(filled(steps, lam)))
+        self.lam_raw = leak_parameter(steps, lam)
         self.theta_raw = nn.Parameter(filled(steps, softplus_inverse(theta)))
         self.w1, self.w2 = nn.Parameter(filled(steps, w1)), nn.Parameter(filled(steps, w2))
         self.weight, self.bias = nn.Parameter(filled(steps, 1.0, True)), nn.Parameter(filled(steps, 0.0, True))

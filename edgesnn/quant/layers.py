@@ -121,7 +121,7 @@ class QuantEMPF(_QuantSpikes, EMPF):
     def __init__(self, source: EMPF, bits: int, power_of_two: bool = False) -> None:
         EMPF.__init__(self, **source.initial)
         for name, parameter in source.named_parameters():
-            setattr(self, name, nn.Parameter(parameter.detach().clone()))
+            setattr(self, name, nn.Parameter(parameter.detach().clone(), parameter.requires_grad))
         self._add_quantizer(bits, power_of_two)
 
     def forward(self, current: Tensor, v: Tensor | None, t: int) -> tuple[Tensor, Tensor | None]:

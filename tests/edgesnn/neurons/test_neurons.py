@@ -1,13 +1,15 @@
 """EM-PF and LIF against their equations, parameters, gradients."""
 
+from functools import partial
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgesnn import neurons
+from edgesnn import neurons, optimizers
 from edgesnn.errors import ConfigError
-from edgesnn.neurons import EMPF, IF, LIF, SURROGATES, empf_step, lif_step, parallel_empf_step
+from edgesnn.neurons import EMPF, IF, LIF, SURROGATES, MembraneNormEMPF, empf_step, lif_step, parallel_empf_step
 from edgesnn.neurons.lif import lif_step_
 
 VALUES = st.lists(st.floats(-8, 8, width=32), min_size=4, max_size=4)
@@ -80,11 +82,27 @@ def test_empf_trains_leak_and_threshold():
     assert neuron.theta_raw.grad.abs().item() > 0
 
 
-def test_no_gradient_reaches_a_leak_of_exactly_one():
-    neuron = EMPF(lam=1.0)
-    s, _ = neuron(torch.full((1, 2), 2.0), torch.full((1, 2), 0.5), 0)
-    s.sum().backward()
-    assert neuron.lam_raw.grad.item() == 0
+@pytest.mark.parametrize("lam", [0.0, 1.0, 1 - 1e-12])
+@pytest.mark.parametrize(
+    "make", [EMPF, partial(EMPF, steps=2), partial(EMPF, per_channel=True), MembraneNormEMPF], ids=range(4)
+)
+@pytest.mark.parametrize("kind", ["sgd", "adam"])
+def test_a_leak_of_exactly_zero_or_one_is_not_trained_and_stays(lam, make, kind):
+    """Also where weights decay: its parameter is infinite, under the same name in checkpoints."""
+    neuron, current = make(lam=lam).sized(3), torch.full((4, 3), 2.0) + torch.arange(4.0)[:, None]
+    optimizer = optimizers.build({"kind": kind, "weight_decay": 0.5}, neuron.parameters(), 0.1)
+    s, _ = neuron(current, torch.full((4, 3), 0.5), 0)
+    s.square().sum().backward()
+    optimizer.step()
+    assert torch.equal(neuron.lam_values(), torch.full_like(neuron.lam_values(), round(lam)))
+    assert neuron.lam_raw.grad is None
+    assert "lam_raw" in neuron.state_dict()
+    assert neuron.theta_raw.requires_grad
+
+
+def test_other_leaks_are_trained_by_channel_too():
+    assert all(p.requires_grad for make in (EMPF, MembraneNormEMPF) for p in make(lam=0.9).parameters())
+    assert all(p.requires_grad for p in EMPF(per_channel=True).sized(3).parameters())
 
 
 def test_per_step_parameters_repeat_with_their_period():
