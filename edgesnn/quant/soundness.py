@@ -17,6 +17,8 @@ def check_sound(net: Network) -> None:
     """
     for path, layer in leaves(net):
         for name, values in (*layer.named_parameters(), *layer.named_buffers()):
+            if name == "lam_raw":
+                values = torch.sigmoid(values)  # that of a leak of exactly 0 or 1 is infinite
             if not torch.isfinite(values).all():
                 wrong = float(values.detach()[~torch.isfinite(values)].flatten()[0])
                 raise QuantizationError(

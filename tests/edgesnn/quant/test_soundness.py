@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 
+import onnx
 import pytest
 import tiny_data
 import torch
@@ -37,7 +38,7 @@ def change(net, layer, name, function):
 @pytest.mark.parametrize(
     ("layer", "name", "number"),
     [("linear2", "weight", "nan"), ("linear1", "weight", "inf"), ("norm1", "running_var", "nan"),
-     ("neuron1", "theta_raw", "-inf"), ("readout", "bias", "nan")],
+     ("neuron1", "theta_raw", "-inf"), ("neuron1", "lam_raw", "nan"), ("readout", "bias", "nan")],
 )  # fmt: skip
 def test_numbers_that_are_not_finite(trained, tmp_path, layer, name, number):
     words = f"{layer}: expected finite numbers, got {number} in {name}; train again"
@@ -47,6 +48,17 @@ def test_numbers_that_are_not_finite(trained, tmp_path, layer, name, number):
     with pytest.raises(QuantizationError, match=words):
         export.onnx(spoiled, tmp_path)
     assert not (tmp_path / "step.onnx").exists()
+
+
+@pytest.mark.parametrize("lam", [0.0, 1.0])
+def test_a_leak_of_exactly_zero_or_one_is_sound(tmp_path, lam):
+    """Its parameter, a logit, is infinite."""
+    net = es.models.mlp(8, [6], 3, es.EMPF(lam, theta=0.1), seed=1)
+    export.onnx(quantized(net), tmp_path)
+    graph = onnx.load(tmp_path / "step.onnx").graph
+    node = next(node for node in graph.node if node.op_type == "EMPF")
+    leak = next(initial for initial in graph.initializer if initial.name == node.input[2])
+    assert onnx.numpy_helper.to_array(leak).tolist() == [round(lam * 2**15)]
 
 
 def with_layers(net, edit):
