@@ -1,18 +1,48 @@
 """Weights and training states as safetensors files: tensors and JSON, no pickle."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from edgesnn.errors import TrainingError
+from edgesnn import folders
+from edgesnn.errors import ConfigError, TrainingError
 
 METADATA_KEY = "edgesnn"
 Tensors = dict[str, Tensor]
+
+
+def plain(value: Any, place: str) -> Any:
+    """The value as it comes back from JSON: lists for tuples, Python's numbers for NumPy's. ConfigError, naming the
+    place, for one that JSON does not have.
+    """
+    try:
+        return json.loads(json.dumps(value, default=_plain))
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{place}: expected numbers, text, lists and dicts, as files hold them: {error}") from None
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic | np.ndarray | Tensor):
+        return value.tolist()
+    if isinstance(value, Sequence):
+        return list(value)
+    raise TypeError(f"got {type(value).__name__}")
+
+
+def target(path: str | Path) -> Path:
+    """The path of a file to write, in a folder that is made; ConfigError where there can be none."""
+    file = Path(path)
+    if file.is_dir():
+        raise ConfigError(f"{file}: expected a file to write, got a folder; name a file in it")
+    folders.make(file.parent)
+    return file
 
 
 def write(path: Path, tensors: Tensors, metadata: dict[str, Any]) -> None:

@@ -2,12 +2,13 @@
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ParamSpec
 
 import torch
 
 from edgesnn import neurons
+from edgesnn.checkpoint import plain
 from edgesnn.errors import ConfigError
 from edgesnn.models.network import Network
 from edgesnn.models.reparameterized import reparameterize
@@ -16,8 +17,24 @@ WEIGHTS = ("binary", "float")
 #: Batch norm after every synapse; scaled weight standardization instead (no batch statistics); neither.
 NORMS = ("batch", "standardized", "none")
 
+#: Seeds that torch takes.
+SEEDS = range(-(2**63), 2**64)
+
 P = ParamSpec("P")
 CONSTRUCTORS: dict[str, Callable[..., Network]] = {}
+
+
+def _whole(value: Any) -> bool:
+    return type(value) is int
+
+
+#: What an argument of each type is called, and whether a value (as JSON has it) is one.
+_TYPES: dict[Any, tuple[str, Callable[[Any], bool]]] = {
+    int: ("a whole number", _whole),
+    int | None: ("a whole number or None", lambda value: value is None or _whole(value)),
+    float: ("a number", lambda value: type(value) in (int, float)),
+    Sequence[int]: ("a list of whole numbers", lambda value: type(value) is list and all(map(_whole, value))),
+}
 
 
 def constructor(make: Callable[P, Network]) -> Callable[P, Network]:
@@ -35,13 +52,17 @@ def constructor(make: Callable[P, Network]) -> Callable[P, Network]:
         bound = signature.bind(*args, **kwargs)
         bound.apply_defaults()
         arguments = bound.arguments
+        for key, value in arguments.items():
+            if key != "neuron":
+                arguments[key] = plain(value, f"{name}: {key}")
         if arguments["neuron"] is None:
             arguments["neuron"] = neurons.EMPF()
+        _check_types(name, signature.parameters, arguments)
         _check(arguments)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(arguments["seed"])
             net = make(*bound.args, **bound.kwargs)
-        net.config = {"model": name, **{key: _plain(value) for key, value in arguments.items()}}
+        net.config = {"model": name, **arguments, "neuron": plain(arguments["neuron"].config(), f"{name}: neuron")}
         return net
 
     CONSTRUCTORS[name] = wrapper
@@ -62,15 +83,30 @@ def build(config: dict[str, Any]) -> Network:
         arguments["neuron"] = neurons.build(arguments["neuron"])
     try:
         net = make(**arguments)
-    except TypeError as error:
+    except ConfigError:
+        raise
+    except (TypeError, ValueError) as error:
         raise ConfigError(f"model '{model}': {error}; see edgesnn.models.{model}") from None
     return reparameterize(net) if folded else net
 
 
 def _constructor(model: Any) -> Callable[..., Network]:
-    if model not in CONSTRUCTORS:
+    if not isinstance(model, str) or model not in CONSTRUCTORS:
         raise ConfigError(f"model: expected one of {sorted(CONSTRUCTORS)}, got {model!r}")
     return CONSTRUCTORS[model]
+
+
+def _check_types(name: str, parameters: Mapping[str, inspect.Parameter], arguments: dict[str, Any]) -> None:
+    neuron = arguments["neuron"]
+    if not isinstance(neuron, neurons.Neuron):
+        raise ConfigError(
+            f"{name}: neuron: expected one such as edgesnn.LIF(), called, got {neuron!r}; "
+            "edgesnn.neurons.build makes one from a description"
+        )
+    for key, value in arguments.items():
+        words, fits = _TYPES.get(parameters[key].annotation, ("", lambda _: True))
+        if not fits(value):
+            raise ConfigError(f"{name}: {key}: expected {words}, got {value!r}; see edgesnn.models.{name}")
 
 
 def _check(arguments: dict[str, Any]) -> None:
@@ -79,15 +115,11 @@ def _check(arguments: dict[str, Any]) -> None:
         raise ConfigError(f"weights: expected one of {list(WEIGHTS)}, got {weights!r}")
     if norm not in NORMS:
         raise ConfigError(f"norm: expected one of {list(NORMS)}, got {norm!r}")
+    if arguments["seed"] not in SEEDS:
+        raise ConfigError(f"seed: expected -2^63 to 2^64 - 1, got {arguments['seed']}")
     if classes < 2:
         raise ConfigError(f"classes: expected at least 2, got {classes}")
     if not 0.0 <= arguments.get("dropout", 0.0) < 1.0:
         raise ConfigError(f"dropout: expected a probability in [0, 1), got {arguments['dropout']}")
     if arguments.get("width", 1) < 1:
         raise ConfigError(f"width: expected at least 1, got {arguments['width']}")
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, neurons.Neuron):
-        return value.config()
-    return list(value) if isinstance(value, list | tuple) else value
