@@ -10,7 +10,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from edgesnn.data import Dataset
+from edgesnn.data import Dataset, Images
+from edgesnn.errors import ConfigError, DataError
 from edgesnn.layers import leaky_integrate
 from edgesnn.models import Network
 
@@ -39,9 +40,40 @@ def score(accumulated: ArrayLike, y: ArrayLike) -> Evaluation:
     values, labels = np.asarray(accumulated), np.asarray(y)
     classes = values.shape[-1]
     scored = labels >= 0
+    _check_labels("score", labels, classes)
     confusion = np.zeros((classes, classes), np.int64)
     np.add.at(confusion, (labels[scored], values.argmax(axis=-1)[scored]), 1)
     return Evaluation(confusion)
+
+
+def check_split(net: Network, data: Dataset, split: str) -> None:
+    """ConfigError or DataError for a split, not empty, on which `net` cannot be measured sample by sample."""
+    _check_split_labels(net, data, split)
+    part = data.split(split)
+    if not isinstance(part, Images) and max(len(recording.rows) for recording in part) < data.stream_frame.length:
+        raise _no_frame(data, split)
+
+
+def _check_split_labels(net: Network, data: Dataset, split: str) -> None:
+    part = data.split(split)
+    labels = part.labels if isinstance(part, Images) else [recording.label for recording in part]
+    _check_labels(f"data '{data.name}': {split}", labels, net.classes)
+
+
+def _check_labels(where: str, labels: ArrayLike, classes: int) -> None:
+    highest = int(np.max(labels, initial=-1))
+    if highest >= classes:
+        raise ConfigError(
+            f"{where}: expected labels of 0 to {classes - 1}, as the network has classes, got {highest}; "
+            f"build it with classes={highest + 1}"
+        )
+
+
+def _no_frame(data: Dataset, split: str) -> DataError:
+    return DataError(
+        f"data '{data.name}': {split}: expected a recording with the {data.stream_frame.length} rows of a frame, got "
+        "none; use a shorter frame, or longer recordings"
+    )
 
 
 def evaluate(
@@ -52,12 +84,17 @@ def evaluate(
     Any other implementation of the network is measured alike: feed it the same batches, step by step, and add up
     `score` of its accumulated readout.
     """
+    if steps is not None and steps < 1:
+        raise ConfigError(f"evaluate: expected steps >= 1, got {steps}; leave it out for the data's own")
+    _check_split_labels(net, data, split)
     training = net.training
     net.eval()
     total = Evaluation(np.zeros((net.classes, net.classes), np.int64))
     try:
         with torch.no_grad():
             for x, y in data.evaluation_batches(split, steps, continuous):
+                if not len(x):
+                    raise _no_frame(data, split)
                 total += score(leaky_integrate(net.readout, net(placed(x, net))).cpu().double(), y)
     finally:
         net.train(training)

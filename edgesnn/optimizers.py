@@ -14,9 +14,11 @@ _KINDS: dict[str, Callable[..., torch.optim.Optimizer]] = {"adam": torch.optim.A
 
 def build(config: dict[str, Any], parameters: Iterable[nn.Parameter], lr: float) -> torch.optim.Optimizer:
     """torch's optimizer of this kind; the other keys are its arguments. ConfigError for what it does not know."""
+    if not isinstance(config, dict):
+        raise ConfigError(f"optimizer: expected a description such as {{'kind': 'sgd'}}, got {config!r}; give its kind")
     arguments = dict(config)
     kind = arguments.pop("kind", None)
-    if kind not in _KINDS:
+    if not isinstance(kind, str) or kind not in _KINDS:
         raise ConfigError(f"optimizer: expected one of {', '.join(_KINDS)}, got {kind!r}; choose one of them")
     try:
         return _KINDS[kind](parameters, lr=lr, **arguments)

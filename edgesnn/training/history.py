@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from edgesnn import folders
 from edgesnn.errors import ConfigError
 
 
@@ -47,7 +48,7 @@ class TensorBoard:
             raise ConfigError(
                 "fit: logdir needs the package tensorboard; pip install edgesnn[tensorboard], or leave logdir out"
             ) from None
-        self._writer = SummaryWriter(str(folder), purge_step=first_epoch)
+        self._writer = SummaryWriter(str(folders.make(folder)), purge_step=first_epoch)
 
     def write(self, number: int, epoch: Epoch) -> None:
         if self._writer is None:

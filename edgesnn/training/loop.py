@@ -14,7 +14,7 @@ from edgesnn import checkpoint as files
 from edgesnn import optimizers
 from edgesnn.data import Dataset
 from edgesnn.errors import ConfigError, TrainingError
-from edgesnn.evaluation import evaluate, placed
+from edgesnn.evaluation import check_split, evaluate, placed
 from edgesnn.models import Network
 from edgesnn.rules import Rule
 from edgesnn.training import batch as batches
@@ -40,7 +40,14 @@ class Loop:
                 f"fit: expected accumulate=1 for {type(rule).__name__}, which updates within a window, got "
                 f"{settings.accumulate}; use smaller batches"
             )
+        if len(data.validation):
+            check_split(net, data, "validation")
         self.net, self.data, self.rule, self.settings, self.processes = net, data, rule, settings, processes
+        self.identity = {
+            "config": files.plain(net.config, "fit: config of the network"),
+            "settings": files.plain(self._described(), "fit: settings"),
+        }
+        self.boundless = {name for name, parameter in net.named_parameters() if parameter.isinf().any()}  # by design
         self.auxiliary = rule.prepare(net)
         self.parameters = [*net.parameters(), *self.auxiliary.parameters()]
         self.optimizer = optimizers.build(settings.optimizer, self.parameters, settings.lr)
@@ -81,9 +88,11 @@ class Loop:
                     loss = self.learn(x, y)
                     losses.append(loss * (self.share * self.processes.count / self.samples))  # of all, on average
         for name, parameter in self.net.named_parameters():
-            if parameter.isnan().any():
+            lost = parameter.isnan() if name in self.boundless else ~parameter.isfinite()
+            if lost.any():
                 raise TrainingError(
-                    f"training: '{name}' has NaN after epoch {len(self.history.epochs) + 1}; lower lr (now {lr:g})"
+                    f"training: '{name}' has NaN or infinity after epoch {len(self.history.epochs) + 1}; "
+                    f"lower lr (now {lr:g})"
                 )
         if not losses:
             raise TrainingError(
@@ -165,7 +174,6 @@ class Loop:
             self.net.load_state_dict(self.best)
 
     def save(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         tensors = {
             **files.with_prefix("model", self.net.state_dict()),
             **files.with_prefix("best", self.best),
@@ -173,8 +181,7 @@ class Loop:
             **files.with_prefix("optimizer", files.optimizer_tensors(self.optimizer)),
             "generator": self.generator.get_state(),
         }
-        metadata = {"config": self.net.config, "settings": self._described(), "history": self.history.to_json()}
-        files.write(path, tensors, metadata)
+        files.write(path, tensors, {**self.identity, "history": self.history.to_json()})
 
     def load(self, path: Path) -> None:
         if not path.is_file():
@@ -183,8 +190,8 @@ class Loop:
         for key in ("config", "settings", "history"):
             if key not in metadata:
                 raise TrainingError(f"{path}: not a training checkpoint: it has no '{key}'")
-        _same(path, "network", self.net.config, metadata["config"])
-        _same(path, "setting", self._described(), metadata["settings"])
+        _same(path, "network", self.identity["config"], metadata["config"])
+        _same(path, "setting", self.identity["settings"], metadata["settings"])
         files.load_weights(self.net, files.without_prefix("model", tensors), str(path))
         files.load_weights(self.auxiliary, files.without_prefix("rule", tensors), str(path))
         files.load_optimizer(self.optimizer, files.without_prefix("optimizer", tensors))

@@ -9,6 +9,7 @@ import torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import nn
 
+from edgesnn import checkpoint as files
 from edgesnn import optimizers
 from edgesnn.data import Dataset
 from edgesnn.errors import ConfigError
@@ -77,24 +78,28 @@ def fit(
             that of the last whole epoch), and a checkpoint of another network or other settings.
     """
     steps = data.steps if steps is None else steps
+    rule = SLTT() if rule is None else rule
+    _check_rule(rule, compile)
     settings = Settings(
-        epochs, lr, batch_size, steps, seed, patience, dict(optimizer or optimizers.ADAM), accumulate, precision
+        epochs, lr, batch_size, steps, seed, patience, optimizer or optimizers.ADAM, accumulate, precision
     )
     if patience is not None and not len(data.validation):
         raise ConfigError("fit: patience needs a validation split, and this data has none; leave patience out")
     processes = Processes.of_this_run(next(net.parameters()).device)
     processes.check_equal(net)
-    loop = Loop(net, data, SLTT() if rule is None else rule, settings, processes)
+    loop = Loop(net, data, rule, settings, processes)
     if resume:
         if checkpoint is None:
             raise ConfigError("fit: resume needs the checkpoint to go on from; pass checkpoint=")
         loop.load(Path(checkpoint))
+    if checkpoint is not None and processes.first:
+        files.target(checkpoint)
     board = TensorBoard(logdir if processes.first else None, len(loop.history.epochs))
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
     shown = progress and processes.first
     with _threads(net), _layout(net), _compiled(net, compile):
         with Progress(*columns, TimeRemainingColumn(), disable=not shown) as bar:
-            task = bar.add_task("training", total=epochs, completed=len(loop.history.epochs))
+            task = bar.add_task("training", total=settings.epochs, completed=len(loop.history.epochs))
             while not loop.finished:
                 epoch = loop.run_epoch()
                 accuracy = "" if epoch.validation is None else f", validation {epoch.validation:.3f}"
@@ -105,6 +110,22 @@ def fit(
         loop.keep_best()
     board.close()
     return loop.history
+
+
+def _check_rule(rule: Any, how: Any) -> None:
+    """That the rule is one, and that there is a step which `compile` may compile, with a backend of torch."""
+    if not isinstance(rule, Rule):
+        raise ConfigError(f"fit: expected a rule such as edgesnn.rules.SLTT(), got {rule!r}; see edgesnn.rules")
+    if how is False:
+        return
+    if not rule.steps_network:
+        raise ConfigError(
+            f"fit: expected no compile for {type(rule).__name__}, which does not run the network's own step, got "
+            f"compile={how!r}; leave it out"
+        )
+    backends = torch.compiler.list_backends(exclude_tags=())
+    if how is not True and how not in backends:
+        raise ConfigError(f"fit: expected compile to be True, False or one of {backends}, got {how!r}; choose one")
 
 
 @contextmanager

@@ -134,9 +134,79 @@ def test_weights_that_are_not_a_number_are_never_saved(data, tmp_path):
             net.readout.bias.grad.fill_(float("nan"))
             return 1.0
 
-    with pytest.raises(TrainingError, match="has NaN after epoch 1"):
+    with pytest.raises(TrainingError, match="has NaN or infinity after epoch 1"):
         es.fit(net, data, Poison(1), checkpoint=file, **SETTINGS)
     assert not file.exists()
+
+
+def test_infinite_weights_are_refused_but_for_those_that_start_so(data):
+    class Runaway(es.rules.SLTT):
+        def backward(self, net, x, y, generator):
+            super().backward(net, x, y, generator)
+            net.readout.bias.grad.fill_(-float("inf"))
+            return 1.0
+
+    with pytest.raises(TrainingError, match=r"readout\.bias' has NaN or infinity after epoch 1"):
+        es.fit(network(), data, Runaway(1), optimizer={"kind": "sgd"}, **{**SETTINGS, "batch_size": 2000})
+    keeping = es.models.mlp(64, [24], 10, es.EMPF(lam=1.0))  # a leak of exactly 1, which stays
+    es.fit(keeping, data, es.rules.SLTT(1), **{**SETTINGS, "epochs": 1})
+    assert keeping.layers["neuron1"].lam_values().item() == 1.0
+
+
+def images(count, classes):
+    values = np.random.default_rng(0).normal(size=(count, 1, 8, 8)).astype(np.float32)
+    return es.data.Images(values, np.arange(count) % classes)
+
+
+def convolution():
+    layers = [{"kind": "conv", "outputs": 4, "kernel": (3, 3)}, {"kind": "neuron"}, {"kind": "flatten"}]
+    return es.models.sequence((1, 8, 8), layers, 10)
+
+
+@pytest.mark.parametrize(
+    ("make", "changes"),
+    [
+        (network, {"optimizer": {"kind": "adam", "betas": (0.9, 0.99)}}),
+        (convolution, {}),
+        (lambda: es.models.mlp(np.int64(64), np.array([8, 8]), np.int64(10), es.LIF(theta=np.float32(1))), {}),
+        (network, {"lr": np.float32(0.01), "batch_size": np.int64(64), "seed": np.int64(3), "steps": np.int64(2)}),
+        (network, {"rule": es.rules.TTLBP(k=np.int64(2))}),
+    ],
+)
+def test_tuples_and_numbers_of_numpy_are_kept_in_a_checkpoint(data, tmp_path, make, changes):
+    few = replace(data, train=data.validation)
+    options = {**SETTINGS, "epochs": 1, **changes, "checkpoint": tmp_path / "checkpoint.safetensors"}
+    history = es.fit(make(), few, **options)
+    assert es.fit(make(), few, resume=True, **options) == history
+
+
+def test_what_no_checkpoint_can_hold_is_refused_before_training(data):
+    net = network()
+    net.config["made_by"] = object()
+    with pytest.raises(ConfigError, match=r"fit: config of the network: .*got object") as error:
+        es.fit(net, data, Stopping(1, 1), **SETTINGS)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("key", ["checkpoint", "logdir"])
+@pytest.mark.parametrize("resume", [False, True])
+def test_files_that_cannot_be_written_are_refused_before_training(data, tmp_path, key, resume):
+    if key == "logdir":
+        pytest.importorskip("tensorboard")
+    file = tmp_path / "file"
+    file.write_bytes(b"")
+    paths = {"checkpoint": [tmp_path, file / "a.safetensors"], "logdir": [file, file / "logs"]}
+    for path in paths[key]:
+        options = {"checkpoint": tmp_path / "none.safetensors", key: path, "resume": resume}
+        with pytest.raises((ConfigError, TrainingError)) as error:
+            es.fit(network(), data, Stopping(1, 1), **options, **SETTINGS)
+        assert "\n" not in str(error.value)
+
+
+def test_a_checkpoint_that_is_not_there_makes_no_folder(data, tmp_path):
+    with pytest.raises(TrainingError, match="none found"):
+        es.fit(network(), data, checkpoint=tmp_path / "new" / "a.safetensors", resume=True, **SETTINGS)
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_checkpoint_of_something_else_is_one_line(data, tmp_path):
@@ -209,12 +279,66 @@ def test_bad_settings_are_one_line(data):
     for changes, words in [
         ({"epochs": 0}, "epochs >= 1"),
         ({"lr": 0.0}, "lr > 0"),
+        ({"lr": float("inf")}, "lr > 0, a finite number"),
+        ({"lr": float("nan")}, "lr > 0, a finite number"),
+        ({"lr": "fast"}, "lr > 0, a finite number"),
+        ({"batch_size": 1}, "batch_size >= 2, a whole number, got 1$"),
+        ({"batch_size": 16.0}, "batch_size >= 2"),
+        ({"steps": 0}, "steps >= 1"),
+        ({"patience": 0}, "patience >= 1"),
+        ({"patience": -3}, "patience >= 1"),
+        ({"seed": 2**32}, "seed, -2\\^31"),
+        ({"seed": -(2**31) - 1}, "seed, -2\\^31"),
+        ({"seed": "a"}, "seed, -2\\^31"),
         ({"resume": True}, "checkpoint="),
+        ({"rule": "sltt"}, "a rule such as"),
+        ({"rule": {"kind": ["sltt"]}}, "a rule such as"),
+        ({"optimizer": "sgd"}, "optimizer: expected a description"),
+        ({"optimizer": {"kind": ["sgd"]}}, "expected one of adam, sgd"),
+        ({"compile": "nope"}, "compile to be True, False or one of .*'inductor'.* got 'nope'"),
+        ({"compile": "eager", "rule": es.rules.OTTT()}, "no compile for OTTT"),
+        ({"compile": "eager", "rule": es.rules.TTLBP(2)}, "no compile for TTLBP"),
     ]:
-        with pytest.raises(ConfigError, match=words):
+        with pytest.raises(ConfigError, match=words) as error:
             es.fit(network(), data, **{**SETTINGS, **changes})
+        assert "\n" not in str(error.value)
     with pytest.raises(ConfigError, match="validation split"):
         es.fit(network(), data.merged(), patience=1, **SETTINGS)
+
+
+@pytest.mark.parametrize("seed", [-(2**31), 2**32 - 1])
+def test_the_outermost_seeds_train(data, seed):
+    few = replace(data, train=data.validation)
+    assert len(es.fit(network(), few, es.rules.SLTT(1), seed=seed, **{**SETTINGS, "epochs": 2}).epochs) == 2
+
+
+def test_a_validation_split_that_cannot_be_measured_is_refused_before_training(data):
+    names = tuple("abc")
+    more = es.data.from_images(images(40, 2), images(9, 3), images(9, 3), classes=names)
+    net = es.models.mlp(64, [8], 2)
+    with pytest.raises(ConfigError, match=r"validation: expected labels of 0 to 1, .* got 2; .*classes=3"):
+        es.fit(net, more, Stopping(1, 1), **SETTINGS)
+    with pytest.raises(ConfigError, match="test: expected labels of 0 to 1"):
+        es.evaluate(net, more)
+    with pytest.raises(ConfigError, match="steps >= 1"):
+        es.evaluate(net, replace(data, test=data.train), steps=0)
+    with pytest.raises(ConfigError, match="score: expected labels of 0 to 1"):
+        score(np.zeros((1, 1, 2)), [[2]])
+
+
+def test_recordings_shorter_than_a_frame_are_one_line():
+    rng = np.random.default_rng(0)
+    made = [es.data.Recording(i, rng.normal(size=(size, 2)).astype(np.float32), i % 2, person=0)
+            for i, size in enumerate((60, 60, 5, 5))]  # fmt: skip
+    data = es.data.from_recordings(
+        made[:2], made[2:], made[2:], classes=("a", "b"), frame=es.data.Frame(8, 4, 2), steps=2
+    )
+    net = es.models.mlp(16, [8], 2)
+    with pytest.raises(DataError, match="validation: expected a recording with the 8 rows of a frame"):
+        es.fit(net, data, Stopping(1, 1), **SETTINGS)
+    with pytest.raises(DataError, match="test: expected a recording with the 8 rows"):
+        es.evaluate(net, data)
+    assert es.evaluate(net, data, continuous=True).samples == 1  # 10 rows of one person
 
 
 def test_training_without_a_validation_split(data):

@@ -234,9 +234,8 @@ def test_without_tensorboard_the_extra_is_named(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"accumulate": 0}, "accumulate of 1"),
+        ({"accumulate": 0}, "accumulate >= 1"),
         ({"accumulate": 33}, "got 33 of 64"),
-        ({"batch_size": 1}, "batch_size of at least 2, got 1"),
         ({"precision": "int3"}, "float32 or bfloat16"),
     ],
 )
@@ -271,7 +270,7 @@ class TestData:
             es.fit(network(), changed, **SETTINGS)
 
     def test_labels_of_another_length(self, data):
-        with pytest.raises(DataError, match="expected a label for each of 100 images, got 99"):
+        with pytest.raises(DataError, match=r"expected a label for each of 100 images.*99"):
             Images(data.train.values, data.train.labels[:99])
 
     @pytest.mark.parametrize(
