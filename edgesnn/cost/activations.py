@@ -6,9 +6,11 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from edgesnn.cost.shapes import detached, on_meta
+from edgesnn.cost.shapes import on_meta
+from edgesnn.errors import ConfigError
 from edgesnn.models import Network, units
 from edgesnn.models.network import State
+from edgesnn.rules.base import detached
 
 #: A tensor of each storage, by the storage's address; while it is kept, no other has that address.
 Saved = dict[int, Tensor]
@@ -28,7 +30,7 @@ def saved_bytes(net: Network, batch: int, steps: int = 1) -> int:
     net = on_meta(net).train()
     x = torch.empty(batch, *net.input_shape, device="meta")
     state: State = {}
-    with watched(net) as saved:
+    with _batch_of(batch), watched(net) as saved:
         for t in range(steps):
             _, state = net.step(x, state, t)
     return saved_size(saved)
@@ -39,12 +41,27 @@ def saved_by_unit(net: Network, batch: int) -> list[Saved]:
     net = on_meta(net).train()
     x = torch.empty(batch, *net.input_shape, device="meta")
     found: list[Saved] = []
-    for chain in units(net).values():
-        _, state = chain.step(x.detach(), {}, 0)
-        with watched(net) as saved:
-            x, _ = chain.step(x.detach(), detached(state), 1)
-        found.append(saved)
+    with _batch_of(batch):
+        for chain in units(net).values():
+            _, state = chain.step(x.detach(), {}, 0)
+            with watched(net) as saved:
+                x, _ = chain.step(x.detach(), detached(state), 1)
+            found.append(saved)
     return found
+
+
+@contextmanager
+def _batch_of(batch: int) -> Iterator[None]:
+    """Torch's refusal to norm one value a channel, in one line."""
+    try:
+        yield
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise ConfigError(
+            f"cost: expected a batch of at least 2 for a network with norms in training, got {batch}; pass batch=2 "
+            "or more"
+        ) from None
 
 
 def saved_size(saved: Saved) -> int:

@@ -44,8 +44,9 @@ def schedule(rule: Rule | Mapping[str, Any], steps: int) -> Schedule:
         case "dsr":
             return Schedule(steps, 1, rates=True)
         case "ttlbp":
-            k = steps if config["k"] is None else _checked("k", config["k"], steps)
-            n, random = config["n"], config.get("classifiers") == "random"
+            k, n = config.get("k"), config.get("n")
+            k = steps if k is None else _checked("k", k, steps)
+            random = config.get("classifiers") == "random"
             if n is not None and n < 1:
                 raise ConfigError(f"cost: expected local blocks of n >= 1 layers, got {n}")
             return Schedule(steps, steps, interval=k, block=n, random_classifiers=random)

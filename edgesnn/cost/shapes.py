@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from edgesnn import models
 from edgesnn.layers import is_binary
 from edgesnn.models import Chain, Feedback, Network
-from edgesnn.models.network import State
 from edgesnn.models.units import SYNAPSES
 from edgesnn.neurons import LIF, Neuron
+from edgesnn.rules.base import detached
 
 
 @dataclass(frozen=True)
@@ -78,10 +78,6 @@ def units(net: Network) -> list[Unit]:
 def graded(net: Network) -> bool:
     """Whether some spikes are numbers other than 0 and 1."""
     return any(isinstance(layer, Neuron) and not isinstance(layer, LIF) for layer in net.modules())
-
-
-def detached(state: State) -> State:
-    return {name: value.detach() for name, value in state.items()}
 
 
 def _measured(name: str, chain: Chain, x: Tensor) -> tuple[Unit, Tensor]:

@@ -20,6 +20,7 @@ from edgesnn.cost.schedule import Schedule, schedule
 from edgesnn.cost.shapes import Unit, graded, units
 from edgesnn.errors import ConfigError
 from edgesnn.models import Network
+from edgesnn.models.units import in_blocks
 from edgesnn.rules import Rule
 
 
@@ -76,8 +77,7 @@ class LocalBlock:
 def local_blocks(found: list[Unit], classes: int, plan: Schedule) -> list[LocalBlock]:
     """`units` cut into blocks of `plan.block` units. The readout is the classifier of the last one."""
     *hidden, readout = found
-    size = len(hidden) if plan.block is None else plan.block
-    groups = [tuple(hidden[i : i + size]) for i in range(0, len(hidden), size)]
+    groups = [tuple(group) for group in in_blocks(hidden, plan.block)]
     blocks = []
     for group in groups[:-1]:
         weights = group[-1].features * classes
@@ -86,7 +86,7 @@ def local_blocks(found: list[Unit], classes: int, plan: Schedule) -> list[LocalB
 
 
 def training(
-    net: Network, rule: Rule | Mapping[str, Any], steps: int, batch: int = 1, density: float = 1.0
+    net: Network, rule: Rule | Mapping[str, Any], steps: int, batch: int = 64, density: float = 1.0
 ) -> TrainingCost:
     """The cost of `Rule.backward` for x [steps, batch, ...].
 
@@ -94,11 +94,12 @@ def training(
         net: any network of `edgesnn.models`, with weights or on the meta device.
         rule: a rule or its `config()`.
         steps: T, time steps of the window.
-        batch: N; memory is that of training mode, in which norms need more than 1.
+        batch: N, by default that of `es.fit`; memory is that of training mode, in which norms need more than 1.
         density: alpha, the fraction of presynaptic values that are not zero; 1 is an upper bound.
 
     Raises:
-        ConfigError: a rule that is not known or doesn't fit, or a density that is no fraction.
+        ConfigError: a rule that is not known or doesn't fit, a batch too small for norms, or a density that is no
+            fraction.
     """
     if not 0.0 <= density <= 1.0:
         raise ConfigError(f"cost: expected a density in [0, 1], got {density}")

@@ -1,12 +1,17 @@
 """A network cut into what counts as one layer where layers are counted, trained by themselves, or priced."""
 
+from collections.abc import Sequence
+from typing import TypeVar
+
 from torch import nn
 
 from edgesnn.models.blocks import Chain
 from edgesnn.models.network import Network
 from edgesnn.neurons import Neuron
 
+#: Layers with weights that a signal meets, of whatever subclass.
 SYNAPSES = (nn.Linear, nn.Conv1d, nn.Conv2d)
+Item = TypeVar("Item")
 
 
 def units(net: Network) -> dict[str, Chain]:
@@ -29,3 +34,12 @@ def units(net: Network) -> dict[str, Chain]:
         fires |= any(isinstance(module, Neuron) for module in layer.modules())
         groups[-1][name] = layer
     return {name: Chain(group) for name, group in zip(names, groups, strict=True)}
+
+
+def in_blocks(hidden: Sequence[Item], n: int | None) -> list[list[Item]]:
+    """The hidden units in local blocks of n (None: one block), as TT-LBP trains them; the last may be smaller.
+
+    The readout belongs to the last block, so that there is one also where there is no hidden unit.
+    """
+    size = n or max(len(hidden), 1)
+    return [[*hidden[i : i + size]] for i in range(0, len(hidden), size)] or [[]]

@@ -18,10 +18,11 @@ from torch import nn
 from edgesnn.errors import QuantizationError
 from edgesnn.layers import SECA, Readout, Scale, TemporalConv
 from edgesnn.models import Attention, Block, Chain, Feedback, Network, Residual, leaves
+from edgesnn.models.units import SYNAPSES
 from edgesnn.neurons import EMPF, LIF, MultiLIF
 from edgesnn.neurons.empf_norm import FoldedEMPF
 from edgesnn.quant.layers import QuantCurrent, QuantEMPF, QuantFoldedEMPF, QuantInput, QuantReadout
-from edgesnn.quant.synapses import SYNAPSES, quant_synapse
+from edgesnn.quant.synapses import quant_synapse
 from edgesnn.quant.widths import OUTER_BITS, Widths
 
 #: A sum of spikes up to this is a signal of 8 bits as it is.

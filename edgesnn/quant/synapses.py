@@ -10,9 +10,6 @@ from torch import Tensor, nn
 from edgesnn.layers import StandardizedConv2d, StandardizedLinear, standardize
 from edgesnn.quant.quantizers import BinaryWeight, IntWeight, PowerOfTwoBinaryWeight, restricted
 
-#: Layers with weights that are quantized.
-SYNAPSES = (nn.Linear, nn.Conv1d, nn.Conv2d)
-
 
 def quant_synapse(source: nn.Linear | nn.Conv1d | nn.Conv2d, bits: int, power_of_two: bool = False) -> nn.Module:
     """The layer of the same kind with weights of `bits`, copied from `source`; scales free or powers of two."""

@@ -10,8 +10,8 @@ from torch import nn
 from edgesnn.errors import QuantizationError
 from edgesnn.layers import Readout
 from edgesnn.models import Network, leaves
+from edgesnn.models.units import SYNAPSES
 from edgesnn.neurons.base import Neuron
-from edgesnn.quant.synapses import SYNAPSES
 
 WEIGHT_BITS = SPIKE_BITS = (1, 2, 4, 8)
 #: Bits of the first layer and of the readout, which carry few weights and most of the information.

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from edgesnn.layers.window import WindowWeights
 from edgesnn.models import Network, units
 from edgesnn.models.blocks import Chain
 from edgesnn.models.network import State
+from edgesnn.models.units import in_blocks
 from edgesnn.rules.base import Rule, detached
 from edgesnn.rules.loss import check_mse, step_loss
 
@@ -24,7 +26,7 @@ class TTLBP(Rule):
     Every block but the last has a linear classifier of its own, with weights that are `trained` or stay `random`; that
     of the last is the readout. The loss of a block is l(o, y) / T summed over the interval (`step_loss`), so that one
     block and k = T is BPTT, and k = 1 is SLTT. `learn` updates after every interval, as Algorithm 1 does; `backward`
-    sums them. k or n None: all steps, one block.
+    sums them. k or n None: all steps, one block. A rule that serves several networks keeps the classifiers of each.
 
     A layer is a unit of `models.units`; a residual block counts as one. The paper's
     classifiers fire and have the squared error of their rates (eq. 3); here they are like the readout.
@@ -48,7 +50,7 @@ class TTLBP(Rule):
             raise ConfigError(f"TTLBP classifiers: expected one of {', '.join(CLASSIFIERS)}, got {classifiers!r}")
         check_mse("TTLBP", mse)
         self.k, self.n, self.classifiers, self.mse, self.seed = k, n, classifiers, mse, seed
-        self._prepared: tuple[Network, nn.ModuleList] | None = None
+        self._prepared: WeakKeyDictionary[Network, nn.ModuleList] = WeakKeyDictionary()
 
     def parts(self, net: Network, x: Tensor, y: Tensor, generator: torch.Generator) -> Iterator[float]:  # noqa: ARG002
         steps, k = x.shape[0], self.k or x.shape[0]
@@ -83,13 +85,12 @@ class TTLBP(Rule):
             torch.manual_seed(self.seed)
             made = nn.ModuleList(nn.Linear(size, net.classes) for size in _features(net, chains))
         made = made.to(like.device, like.dtype).requires_grad_(self.classifiers == "trained")
-        self._prepared = (net, made)
+        self._prepared[net] = made
         return made
 
     def _classifiers(self, net: Network) -> nn.ModuleList:
-        if self._prepared is None or self._prepared[0] is not net:
-            return self.prepare(net)
-        return self._prepared[1]
+        known = self._prepared.get(net)
+        return self.prepare(net) if known is None else known
 
     def config(self) -> dict[str, Any]:
         return {
@@ -105,8 +106,7 @@ class TTLBP(Rule):
 def blocks(net: Network, n: int | None) -> list[Chain]:
     """Every n hidden units of the network (`models.units`) joined; the readout belongs to the last block."""
     *hidden, readout = units(net).values()
-    size = n or max(len(hidden), 1)
-    groups = [hidden[i : i + size] for i in range(0, len(hidden), size)] or [[]]
+    groups = in_blocks(hidden, n)
     groups[-1].append(readout)
     return [Chain({name: layer for unit in group for name, layer in unit.layers.items()}) for group in groups]
 

@@ -87,7 +87,8 @@ def paper_macs() -> Measured:
         with torch.device("meta"):
             net = make(neuron=neurons.LIF(), weights="float")
         whole, local = (
-            cost.training(net, {"kind": "ttlbp", "k": 1, "n": n}, steps=1).macs for n in (len(cost.units(net)) - 1, 1)
+            cost.training(net, {"kind": "ttlbp", "k": 1, "n": n}, steps=1, batch=1).macs
+            for n in (len(cost.units(net)) - 1, 1)
         )
         figures[name] = 1 - local / whole
         rows.append(

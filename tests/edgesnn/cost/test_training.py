@@ -157,6 +157,33 @@ def test_recurrent_weights_pass_errors_only_where_steps_are_joined():
     assert bptt.macs - sltt.macs == T * N * 25
 
 
+def test_the_defaults_serve_networks_with_norms():
+    """As those of `fit` do; a batch of one has no statistics."""
+    assert cost.training(net(), es.rules.SLTT(), T) == cost.training(net(), es.rules.SLTT(), T, 64)
+    for call in (lambda: cost.training(net(), es.rules.SLTT(), T, 1), lambda: cost.saved_bytes(net(), 1)):
+        with pytest.raises(ConfigError, match=r"expected a batch of at least 2 for a network with norms .*, got 1"):
+            call()
+    plain = es.models.mlp(8, [6], K, norm="none")
+    assert cost.training(plain, es.rules.SLTT(), T, 1).macs == cost.training(plain, es.rules.SLTT(), T, 2).macs / 2
+
+
+@pytest.mark.parametrize("text", ["bptt", "sltt", "sltt:2", "ottt:online", "dsr", "ttlbp", "ttlbp:2", "ttlbp:2,1"])
+def test_a_rule_of_one_word_is_the_rule(text):
+    """What the word leaves out is the rule's default."""
+    config = es.rules.parse(text)
+    assert cost.training(net(), config, T, N) == cost.training(net(), es.rules.build(config), T, N)
+
+
+@pytest.mark.parametrize("n", [None, 1, 2])
+def test_a_readout_alone_has_a_cost(n):
+    """It is one local block, which is what the rule makes of it, too."""
+    alone = es.models.Network({"readout": es.layers.Readout(8, K)}, {}, (8,), K)
+    found = cost.training(alone, ttlbp(1, n), T, N)
+    assert found == cost.training(alone, es.rules.SLTT(), T, N)
+    assert (found.macs, found.writes) == (T * N * 8 * K, T * N * K + T * (8 * K + N * K))
+    assert len(es.rules.ttlbp.blocks(alone, n)) == 1
+
+
 @pytest.mark.parametrize(
     ("rule", "words"),
     [

@@ -1,5 +1,7 @@
 """TTLBP in float64: at its ends it is BPTT and SLTT; between them nothing crosses an interval or a block."""
 
+import gc
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -85,7 +87,7 @@ def test_random_classifiers_stay_as_their_seed_made_them():
     rule = rules.TTLBP(n=1, classifiers="random", seed=5)
     before = [p.clone() for p in rule.prepare(net).parameters()]
     es.fit(net, data, rule, epochs=1, progress=False)
-    after = list(rule._prepared[1].parameters())
+    after = list(rule._classifiers(net).parameters())
     assert before
     assert all(torch.equal(a, b) and not b.requires_grad for a, b in zip(before, after, strict=True))
 
@@ -96,7 +98,7 @@ def test_trained_classifiers_are_trained_kept_and_gone_on_with(tmp_path):
     rule = rules.TTLBP(k=2, n=1)
     first = [p.clone() for p in rule.prepare(nets[0]).parameters()]
     whole = es.fit(nets[0], data, rule, **settings)
-    assert not torch.equal(first[0], next(rule._prepared[1].parameters()))
+    assert not torch.equal(first[0], next(rule._classifiers(nets[0]).parameters()))
 
     class Interrupted(rules.TTLBP):
         calls = 0
@@ -115,6 +117,20 @@ def test_trained_classifiers_are_trained_kept_and_gone_on_with(tmp_path):
     for a, b in zip(nets[0].parameters(), nets[1].parameters(), strict=True):
         assert torch.equal(a, b)
     assert whole.epochs[-1].validation > 0.85
+
+
+def test_every_network_keeps_its_own_classifiers():
+    rule, nets = rules.TTLBP(n=1), [es.models.mlp(4, [6, 5], K, seed=seed).double() for seed in range(2)]
+    x, y = batch()
+    first, second = (rule.prepare(net) for net in nets)
+    for net in nets:
+        rule.learn(net, x, y, torch.Generator(), lambda _: None)
+    assert first is not second
+    for classifiers in (first, second):
+        assert all(p.grad is not None and p.grad.abs().max() > 0 for p in classifiers.parameters())
+    del net, nets[1]
+    gc.collect()
+    assert len(rule._prepared) == 1  # and no network longer than it lives
 
 
 def test_bad_arguments_are_one_line():
