@@ -1,6 +1,8 @@
 """Data sets from arrays in memory, and from a file of them: images, clips, and recordings of a sensor."""
 
+import zlib
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -30,13 +32,14 @@ def from_images(
     """A data set of images, features ([N, F], each normalized by itself) or clips, all of one sample shape.
 
     Args:
-        train: its mean and spread, one a channel, normalize all splits.
+        train: its mean and spread, one a channel, normalize all splits; a channel that never changes there is not
+            divided by its spread.
         validation: None is no such split; settings are then for another data set to choose.
         test: looked at once, at the end.
         classes: a name for each label; None is the numbers of the labels of `train`.
         name: of the data, and of the models that are exported for it.
         steps: time steps of training and evaluation unless told otherwise; None is 4, and of clips their T.
-        shift: training moves each image by up to so many pixels.
+        shift: training moves each image [C, H, W], or clip of them, by up to so many pixels.
 
     Raises:
         DataError: samples of several shapes, no training images, a value that is not finite, a label without a class.
@@ -65,7 +68,7 @@ def from_images(
         std=std,
         rate_hz=None,
         frame=None,
-        steps=steps or (train.values.shape[1] if isinstance(train, Clips) else _STEPS),
+        steps=(train.values.shape[1] if isinstance(train, Clips) else _STEPS) if steps is None else steps,
         train=train,
         validation=validation,
         test=test,
@@ -89,7 +92,8 @@ def from_recordings(
     """A data set of recordings of a sensor, cut into frames; normalized by the mean and spread of the rows of `train`.
 
     Args:
-        train: recordings, whose rows say what is normal.
+        train: recordings, whose rows say what is normal; a channel that never changes there is not divided by its
+            spread.
         validation: recordings to choose settings on; there may be none.
         test: recordings to look at once, at the end.
         classes: a name for each label.
@@ -97,22 +101,29 @@ def from_recordings(
         name: of the data, and of the models that are exported for it.
         rate_hz: rows a second.
         channels: names of a row's values; () where they have none.
-        variation: what training changes of each window.
+        variation: what training changes of each window, of a 6-axis inertial sensor.
         steps: frames of a training window unless told otherwise.
 
     Raises:
-        DataError: no training recordings, rows of another width than the frame's, a label without a class.
+        DataError: no training recordings, rows of another width than the frame's or not finite, a label without a
+            class.
     """
     splits = tuple(train), tuple(validation), tuple(test)
     if not splits[0]:
         raise DataError(f"data '{name}': expected recordings to train with, got none; give some")
-    mean, std = row_statistics(splits[0])
-    return Dataset(
+    for split, recordings in zip(SPLITS, splits, strict=True):
+        for recording in recordings:
+            if not isinstance(recording, Recording):
+                raise DataError(
+                    f"data '{name}': {split}: expected Recording(id, rows, label), got a {type(recording).__name__}; "
+                    "make one of the rows"
+                )
+    checked = Dataset(
         name=name,
         classes=tuple(classes),
         input_shape=(frame.length * frame.channels,),
-        mean=mean,
-        std=std,
+        mean=np.zeros(frame.channels),
+        std=np.ones(frame.channels),
         rate_hz=rate_hz,
         frame=frame,
         steps=steps,
@@ -122,6 +133,8 @@ def from_recordings(
         variation=variation,
         channels=tuple(channels),
     )
+    mean, std = row_statistics(splits[0])
+    return replace(checked, mean=mean, std=std)
 
 
 def from_npz(path: Path) -> Dataset:
@@ -131,13 +144,19 @@ def from_npz(path: Path) -> Dataset:
     try:
         with path.open("rb") as source, NpzFile(source, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-    except (BadZipFile, OSError, ValueError, EOFError) as error:
+    except (BadZipFile, OSError, ValueError, EOFError, RuntimeError, zlib.error) as error:
         raise DataError(f"{path}: expected a .npz file of arrays, got {error}; write it with numpy.savez") from None
     missing = [name for name in _ARRAYS if name not in arrays]
     if missing:
         raise DataError(f"{path}: expected arrays {_ARRAYS}, got none called {missing}; add them, of 0 rows if need be")
     train, validation, test = (_images(path, split, arrays[f"{split}_x"], arrays[f"{split}_y"]) for split in SPLITS)
-    classes = [str(entry) for entry in arrays["classes"]] if "classes" in arrays else None
+    classes = None
+    if "classes" in arrays:
+        if arrays["classes"].ndim != 1:
+            raise DataError(
+                f"{path}: classes: expected names [number of classes], got shape {arrays['classes'].shape}; make a list"
+            )
+        classes = [str(entry) for entry in arrays["classes"]]
     return from_images(train, validation, test, classes, name=path.stem)
 
 

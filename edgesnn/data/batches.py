@@ -37,8 +37,11 @@ def evaluation_batches(data: Dataset, split: str, steps: int | None, continuous:
     return _stream_evaluation(data, part, continuous)
 
 
-def _shuffled(count: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
+def _shuffled(data: Dataset, count: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
     """Indexes in batches; a last batch of one sample is left out, because batch statistics need two."""
+    if count < 2:
+        what = "window" if data.frame else "sample"
+        raise DataError(f"data '{data.name}': train: got {count} {what}{'' if count == 1 else 's'}, needs 2; add some")
     for batch in torch.randperm(count, generator=generator).split(batch_size):
         if len(batch) > 1:
             yield batch
@@ -48,10 +51,12 @@ def _image_training(
     data: Dataset, images: Images, steps: int, batch_size: int, generator: torch.Generator
 ) -> Iterator[Batch]:
     _check_steps(data, images, steps)
-    border = [(0, 0)] * (images.values.ndim - 2) + [(data.shift, data.shift)] * 2
-    values, labels = torch.from_numpy(np.pad(images.values, border)), torch.from_numpy(images.labels)
-    for batch in _shuffled(len(labels), batch_size, generator):
-        crops = _random_crops(values[batch], data.shift, generator)
+    values, labels = images.values, torch.from_numpy(images.labels)
+    if data.shift:
+        values = np.pad(values, [(0, 0)] * (values.ndim - 2) + [(data.shift, data.shift)] * 2)
+    pixels = torch.from_numpy(values)
+    for batch in _shuffled(data, len(labels), batch_size, generator):
+        crops = _random_crops(pixels[batch], data.shift, generator)
         yield _over_time(data, crops.numpy(), steps), labels[batch]
 
 
@@ -101,6 +106,7 @@ def _stream_training(
     frame = data.stream_frame
     span = (steps - 1) * frame.hop + frame.length
     stride = steps * frame.hop
+    _check_room(data, recordings, span, steps)
     windows, labels = [], []
     for recording in recordings:
         room = len(recording.rows) - span
@@ -116,11 +122,24 @@ def _stream_training(
             windows.append(data.normalize(rows))
             labels.append(recording.label)
             start += round(tempo * stride)
-    if not windows:
-        raise DataError(f"data '{data.name}': no recording has the {span} rows of {steps} steps; use fewer (--steps)")
-    for batch in _shuffled(len(windows), batch_size, generator):
+    for batch in _shuffled(data, len(windows), batch_size, generator):
         x = np.stack([frames(windows[i], frame) for i in batch.tolist()], axis=1)
         yield torch.from_numpy(x), torch.tensor([labels[i] for i in batch.tolist()])
+
+
+def _check_room(data: Dataset, recordings: tuple[Recording, ...], span: int, steps: int) -> None:
+    """That every class has a recording as long as a window, or it would never be learned."""
+    longest: dict[int, int] = {}
+    for recording in recordings:
+        longest[recording.label] = max(longest.get(recording.label, 0), len(recording.rows))
+    for label, rows in sorted(longest.items()):
+        if rows < span:
+            most = (rows - data.stream_frame.length) // data.stream_frame.hop + 1
+            way_out = f"use at most {most} (--steps)" if most > 0 else "record longer"
+            raise DataError(
+                f"data '{data.name}': train: class '{data.classes[label]}': no recording has the {span} rows of "
+                f"{steps} steps, the longest has {rows}; {way_out}"
+            )
 
 
 def _drawn(variation: Variation, generator: torch.Generator) -> Draw:

@@ -71,6 +71,13 @@ def from_csv(path: Path, frame_length: int = 16, hop: int = 4, rate_hz: float | 
                 f"{path}: a {part} part of {frame.length} rows needs {5 * frame.length} rows of one label in a row, "
                 f"got at most {longest}; record longer"
             )
+    for label, name in enumerate(stream.classes):
+        if not any(recording.label == label for recording in parts["train"]):
+            runs = np.diff([0, *edges, len(stream.labels)])[stream.labels[[0, *edges]] == label]
+            raise DataError(
+                f"{path}: class '{name}': training needs {-(-5 * frame.length // 3)} rows of it in a row, got at most "
+                f"{max(runs)}; record longer, or take its label out"
+            )
     return from_recordings(
         parts["train"],
         parts["validation"],

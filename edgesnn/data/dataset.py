@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from edgesnn.data.variation import Variation
+from edgesnn.data.variation import SENSOR_AXES, Variation
 from edgesnn.errors import DataError
 
 if TYPE_CHECKING:
     import torch
 SPLITS = ("train", "validation", "test")
+Statistics = tuple[NDArray[np.float64], NDArray[np.float64]]  # mean and standard deviation
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,10 @@ class Frame:
     hop: int
     channels: int
 
+    def __post_init__(self) -> None:
+        if min(self.length, self.hop, self.channels) < 1:
+            raise DataError(f"frame: expected length, hop and channels of at least 1, got {self}; give larger ones")
+
 
 @dataclass(frozen=True, eq=False)
 class Recording:
@@ -40,20 +45,37 @@ class Recording:
     person: int | None = None
     arm: str | None = None
 
+    def __post_init__(self) -> None:
+        _check_numbers(f"recording {self.id}: rows", self.rows)
+        if not isinstance(self.label, int | np.integer):
+            raise DataError(
+                f"recording {self.id}: expected the number of a class as label, got {self.label!r}; use its place in "
+                "the list of classes"
+            )
+
 
 @dataclass(frozen=True, eq=False)
 class Images:
     """values [N, C, H, W], or [N, C, L] of one axis, as stored by the source, labels [N]."""
 
     channels: ClassVar[int] = 1  # which axis of the values they are
+    layouts: ClassVar[tuple[str, ...]] = ("[N, F]", "[N, C, L]", "[N, C, H, W]")
 
     values: NDArray[np.float32] | NDArray[np.uint8]
     labels: NDArray[np.int64]
 
     def __post_init__(self) -> None:
+        _check_numbers("images: values", self.values)
+        _check_numbers("images: labels", self.labels)
+        if self.values.ndim not in {layout.count(",") + 1 for layout in self.layouts}:
+            raise DataError(
+                f"{type(self).__name__}: expected values {' or '.join(self.layouts)}, got shape {self.values.shape}; "
+                "reshape them"
+            )
         if self.labels.shape != self.values.shape[:1]:
             raise DataError(
-                f"images: expected a label for each of {len(self.values)} images, got {len(self.labels)}; give as many"
+                f"images: expected a label for each of {len(self.values)} images, got labels of shape "
+                f"{self.labels.shape}; give as many"
             )
         if self.labels.dtype != np.int64:
             raise DataError(f"images: expected labels of int64, got {self.labels.dtype}; use labels.astype(np.int64)")
@@ -66,6 +88,7 @@ class Clips(Images):
     """Images that move: values [N, T, C, H, W], one frame a time step."""
 
     channels: ClassVar[int] = 2
+    layouts: ClassVar[tuple[str, ...]] = ("[N, T, C, H, W]",)
 
 
 Split = tuple[Recording, ...] | Images
@@ -97,6 +120,8 @@ class Dataset:
 
     def __post_init__(self) -> None:
         where = f"data '{self.name}'"
+        for split in SPLITS:
+            self._check(f"{where}: {split}", self.split(split))
         for what, values in (("mean", self.mean), ("std", self.std)):
             if not isinstance(values, np.ndarray) or values.ndim != 1 or not np.isfinite(values).all():
                 raise DataError(f"{where}: {what}: expected an array of a finite number a channel, got {values!r}")
@@ -104,11 +129,24 @@ class Dataset:
             raise DataError(f"{where}: std: expected numbers above 0, got {self.std.min()}; drop what never changes")
         if len(set(self.classes)) != len(self.classes):
             raise DataError(f"{where}: expected classes of different names, got {list(self.classes)}; rename some")
-        for split in SPLITS:
-            self._check(f"{where}: {split}", self.split(split))
+        if self.steps < 1:
+            raise DataError(f"{where}: steps: expected at least 1, got {self.steps}; give more")
+        if self.shift < 0 or (self.shift and len(self.input_shape) != 3):
+            raise DataError(
+                f"{where}: shift: expected pixels to move samples [C, H, W] by, got {self.shift} for samples of shape "
+                f"{self.input_shape}; leave it out"
+            )
+        if self.variation is not None and self.stream_frame.channels != SENSOR_AXES:
+            raise DataError(
+                f"{where}: variation: expected rows of the {SENSOR_AXES} axes of an inertial sensor, got "
+                f"{self.stream_frame.channels}; leave it out"
+            )
 
     def _check(self, where: str, split: Split) -> None:
-        """That samples are of the shape that a network gets, and that each has a class."""
+        """That samples are numbers of the shape that a network gets, and that each has a class."""
+        expected, got = _kind(self.train), _kind(split)
+        if got != expected:
+            raise DataError(f"{where}: expected {expected}, as the training split has, got {got}; give one kind")
         if isinstance(split, Images):
             shape, labels = split.values.shape[split.channels :], set(np.unique(split.labels).tolist())
             if shape != tuple(self.input_shape):
@@ -120,6 +158,12 @@ class Dataset:
                 if len(rows) != 2 or rows[1] != width:
                     raise DataError(
                         f"{where}: recording {recording.id}: expected rows [L, {width}] as the frame says, got {rows}"
+                    )
+                finite = np.isfinite(recording.rows).all(axis=1)
+                if not finite.all():
+                    raise DataError(
+                        f"{where}: recording {recording.id}: expected finite rows, got NaN or infinity in row "
+                        f"{int(np.argmin(finite))}; clean it first"
                     )
         if labels and not 0 <= min(labels) <= max(labels) < len(self.classes):
             raise DataError(
@@ -195,17 +239,37 @@ def frames(rows: NDArray[np.floating], frame: Frame) -> NDArray[np.floating]:
     return windows.transpose(0, 2, 1).reshape(len(windows), frame.length * frame.channels)
 
 
-def row_statistics(recordings: Sequence[Recording]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and standard deviation [C] over all rows, in float64."""
+def row_statistics(recordings: Sequence[Recording]) -> Statistics:
+    """Mean and standard deviation [C] over all rows, in float64; 1 for a channel that never changes."""
     rows = np.concatenate([recording.rows for recording in recordings]).astype(np.float64)
-    return rows.mean(axis=0), np.maximum(rows.std(axis=0), 1e-6)
+    return _usable(rows.mean(axis=0), rows.std(axis=0))
 
 
-def pixel_statistics(images: Images) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and standard deviation [C] over all images and pixels, in float64."""
+def pixel_statistics(images: Images) -> Statistics:
+    """Mean and standard deviation [C] over all images and pixels, in float64; 1 for a channel that never changes."""
     values = np.moveaxis(images.values, images.channels, 0)
     axes = tuple(range(1, values.ndim))
-    return values.mean(axis=axes, dtype=np.float64), np.maximum(values.std(axis=axes, dtype=np.float64), 1e-6)
+    return _usable(values.mean(axis=axes, dtype=np.float64), values.std(axis=axes, dtype=np.float64))
+
+
+def _usable(mean: NDArray[np.float64], std: NDArray[np.float64]) -> Statistics:
+    """With a spread of 1 where it is none but float32's rounding: a border pixel or an idle sensor, which says nothing
+    of its scale, then keeps its own units, instead of being blown up should it ever change.
+    """
+    return mean, np.where(std > np.finfo(np.float32).eps * np.abs(mean), std, 1.0)
+
+
+def _kind(split: Split) -> str:
+    if isinstance(split, Images):
+        return "clips" if isinstance(split, Clips) else "images"
+    return "recordings"
+
+
+def _check_numbers(what: str, values: object) -> None:
+    if not isinstance(values, np.ndarray):
+        raise DataError(f"{what}: expected a NumPy array, got a {type(values).__name__}; use np.asarray")
+    if values.dtype.kind not in "buif":
+        raise DataError(f"{what}: expected numbers, got {values.dtype}; convert them")
 
 
 def check_sha256(name: str, arrays: Sequence[NDArray[np.generic]], expected: str, package: str) -> None:

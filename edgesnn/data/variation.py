@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Rows = NDArray[np.floating]
+SENSOR_AXES = 6
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ t is in microseconds; p is 0 and 1, or -1 and 1.
 """
 
 import csv
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ def read_events(path: str | Path, shape: tuple[int, int] | None = None) -> Event
         raise DataError(f"{path}: reading it needs the package {error.name}; pip install edgesnn[events]") from None
     except DataError:
         raise
-    except (OSError, ValueError, RuntimeError, KeyError, BadZipFile, IndexError) as error:
+    except (OSError, ValueError, RuntimeError, KeyError, BadZipFile, IndexError, zlib.error) as error:
         reason = str(error).split("\n")[0]
         raise DataError(f"{path}: expected events in the format {path.suffix}, got: {reason}") from None
     known = columns.pop("shape", None)

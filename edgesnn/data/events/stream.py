@@ -36,7 +36,10 @@ class Events:
         if len(set(lengths.values())) != 1 or columns["t"].ndim != 1:
             raise DataError(f"{place}: expected columns t, x, y and p of one length, got {lengths}; correct the file")
         for name, values in columns.items():
-            if values.dtype.kind not in "iub" and not (values == np.floor(values)).all():
+            whole = values.dtype.kind in "iub"
+            if values.dtype.kind == "f":
+                whole = bool((np.abs(values) < 2**63).all() and (values == np.floor(values)).all())
+            if not whole:
                 raise DataError(f"{place}: expected whole numbers in '{name}', got others; t is in microseconds")
         order = np.argsort(columns["t"], kind="stable")
         t, x, y, p = (columns[name][order].astype(np.int64) for name in "txyp")

@@ -100,7 +100,7 @@ def test_short_recordings_need_fewer_steps(edgesnn: Command, tmp_path: Path) -> 
     (tmp_path / "s.csv").write_text("\n".join(["a,label", *rows]) + "\n")
     flags = ("--model", "mlp", "--data", tmp_path / "s.csv", "--rule", "sltt:1", "--sizes", "8", "--epochs", "1")
     refused = edgesnn("train", *flags, "-o", tmp_path / "run")
-    assert "use fewer (--steps)" in refused.err
+    assert "use at most 9 (--steps)" in refused.err
     assert edgesnn("train", *flags, "--steps", "4", "-o", tmp_path / "run").status == 0
     assert edgesnn("quantize", tmp_path / "run").status == 0
 

@@ -58,12 +58,38 @@ def test_clips_have_as_many_steps_as_frames():
         (images(9), images(4, classes=4), "test: expected labels 0 to 2, got 0 to 3; name every class"),
         (Images(np.full((2, 3), np.nan, np.float32), np.array([0, 1])), images(0, (3,)), "train: expected finite"),
         ((np.zeros((2, 3)), np.array([0, 1])), images(3), "or Clips(values, labels), got a tuple"),
+        (images(9), images(3, (2, 1, 4, 4), kind=Clips), "test: expected images, as the training split has, got clips"),
     ],
 )  # fmt: skip
 def test_bad_images_are_named(train, test, said):
     with pytest.raises(DataError) as error:
         from_images(train, None, test)
     assert said in str(error.value)
+
+
+@pytest.mark.parametrize("shape", [(5,), (2, 7)])
+def test_only_images_are_shifted(shape):
+    with pytest.raises(DataError, match=r"shift: expected pixels to move samples \[C, H, W\] by, got 1 for samples of"):
+        from_images(images(9, shape), None, images(3, shape), shift=1)
+    with pytest.raises(DataError, match="got -1"):
+        from_images(images(9), None, images(3), shift=-1)
+
+
+def test_steps_are_at_least_one():
+    with pytest.raises(DataError, match="steps: expected at least 1, got 0"):
+        from_images(images(9), None, images(3), steps=0)
+
+
+@pytest.mark.parametrize("still", [0.0, 0.1, 3e7])
+def test_what_never_changes_keeps_its_units(still):
+    changing = np.arange(40) % 7 * np.float32(1e-9)
+    rows = np.stack([np.full(40, still), changing], axis=1).astype(np.float32)
+    stream = from_recordings([Recording(0, rows, 0)], [], [], ["a", "b"], Frame(4, 2, 2))
+    features = from_images(Images(rows, np.arange(40) % 2), None, Images(rows, np.arange(40) % 2))
+    for data in (stream, features):
+        assert data.std[0] == 1
+        assert data.std[1] == pytest.approx(changing.std())
+        np.testing.assert_allclose(data.normalize(np.array([[still + 1, 0.0]]))[0, 0], 1, rtol=1e-6)
 
 
 def test_recordings_make_a_stream():
@@ -78,12 +104,29 @@ def test_recordings_make_a_stream():
         ([], "expected recordings to train with"),
         (recordings(1, channels=3), "recording 0: expected rows [L, 2] as the frame says, got (9, 3)"),
         (recordings(1, label=2), "train: expected labels 0 to 1, got 2 to 2; name every class"),
+        (recordings(1) + recordings(1, channels=3), "recording 0: expected rows [L, 2] as the frame says, got (9, 3)"),
+        ([(np.zeros((9, 2)), 0)], "train: expected Recording(id, rows, label), got a tuple"),
     ],
 )
 def test_bad_recordings_are_named(train, said):
     with pytest.raises(DataError) as error:
         from_recordings(train, [], [], ["a", "b"], Frame(4, 2, 2))
     assert said in str(error.value)
+
+
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_rows_that_are_not_finite_are_named(split, value):
+    parts = {name: recordings(3) for name in ("train", "validation", "test")}
+    parts[split][2].rows[5, 1] = value
+    with pytest.raises(DataError, match=f"{split}: recording 2: expected finite rows, got NaN or infinity in row 5"):
+        from_recordings(**parts, classes=["a", "b"], frame=Frame(4, 2, 2))
+
+
+def test_a_variation_is_of_six_axes():
+    variation = es.data.Variation(speed=0.1, tilt_degrees=5.0, vigour=0.1)
+    with pytest.raises(DataError, match="variation: expected rows of the 6 axes of an inertial sensor, got 3"):
+        from_recordings(recordings(3, 3), [], [], ["a"], Frame(4, 2, 3), variation=variation)
 
 
 def test_a_file_of_arrays_is_loaded_by_its_path(tmp_path):
@@ -99,8 +142,9 @@ def test_a_file_of_arrays_is_loaded_by_its_path(tmp_path):
         ({"train_x": np.zeros((2, 3))}, "expected arrays ['train_x', 'train_y', "),
         (arrays(train_y=np.zeros(9)), "train: expected x of 2 to 4 axes of numbers and y of one axis of integers"),
         (arrays(test_x=np.zeros((3, 2), complex)), "test: expected x of 2 to 4 axes of numbers"),
-        (arrays(train_y=np.zeros(8, int)), "expected a label for each of 9 images, got 8"),
+        (arrays(train_y=np.zeros(8, int)), "expected a label for each of 9 images, got labels of shape (8,)"),
         (arrays(train_x=np.array([{}] * 9, object)), "expected a .npz file of arrays"),
+        (arrays(classes=np.array("a")), "classes: expected names [number of classes], got shape ()"),
     ],
 )
 def test_bad_files_of_arrays_are_named(tmp_path, entries, said):
@@ -116,6 +160,26 @@ def test_a_cut_file_is_named(tmp_path):
     (tmp_path / "mine.npz").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DataError, match=r"expected a \.npz file of arrays"):
         from_npz(tmp_path / "mine.npz")
+
+
+def test_a_damaged_compressed_file_is_named(tmp_path):
+    path = tmp_path / "mine.npz"
+    np.savez_compressed(path, **arrays())
+    content = bytearray(path.read_bytes())
+    content[60:90] = bytes(30)
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"expected a \.npz file of arrays"):
+        from_npz(path)
+
+
+def test_a_file_of_an_unknown_compression_is_named(tmp_path):
+    path = tmp_path / "mine.npz"
+    np.savez(path, **arrays())
+    content = path.read_bytes()
+    directory = content.index(b"PK\x01\x02")
+    path.write_bytes(content[:8] + b"\x63" + content[9 : directory + 10] + b"\x63" + content[directory + 11 :])
+    with pytest.raises(DataError, match=r"expected a \.npz file of arrays, got .*compression"):
+        from_npz(path)
 
 
 def test_what_is_no_zip_is_named(tmp_path):

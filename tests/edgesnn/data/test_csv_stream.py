@@ -83,6 +83,7 @@ def test_a_stream_becomes_recordings_split_in_time(tmp_path):
     [
         ([("run", 100)], "at least 2 classes"),
         ([("run", 60), ("walk", 70), ("", 99)], "needs 80 rows of one label in a row, got at most 70"),
+        ([("run", 100), ("walk", 26)], "class 'walk': training needs 27 rows of it in a row, got at most 26"),
     ],
 )
 def test_a_stream_that_cannot_train_is_refused(tmp_path, lengths, words):

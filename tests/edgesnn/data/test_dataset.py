@@ -154,6 +154,26 @@ def test_a_last_batch_of_one_sample_is_left_out():
     assert [len(y) for _, y in data.training_batches(1, 2, generator())] == [2, 2]
 
 
+@pytest.mark.parametrize("count", [0, 1])
+def test_a_batch_needs_two_samples_or_windows(count):
+    images = Images(np.zeros((count, 1, 2, 2), np.float32), np.zeros(count, np.int64))
+    pictures = Dataset("toy", ("a", "b"), (1, 2, 2), np.zeros(1), np.ones(1), None, None, 1, images, images, images)
+    windows = stream([recording(0, 0, 1, length=8)][:count])
+    for data, what in ((pictures, "sample"), (windows, "window")):
+        with pytest.raises(DataError, match=f"train: got {count} {what}s?, needs 2; add some"):
+            next(data.training_batches(3, 4, generator()))
+
+
+def test_a_class_too_short_for_a_window_is_named():
+    parts = [recording(0, 0, 1), recording(1, 1, 1, length=7), recording(2, 1, 2, length=5)]
+    said = r"train: class 'b': no recording has the 8 rows of 3 steps, the longest has 7; use at most 2 \(--steps\)"
+    with pytest.raises(DataError, match=said):
+        next(stream(parts).training_batches(3, 2, generator()))
+    assert next(stream(parts).training_batches(2, 9, generator()))[1].tolist().count(1) == 1
+    with pytest.raises(DataError, match=r"class 'b': .* the longest has 3; record longer"):
+        next(stream([recording(0, 0, 1), recording(1, 1, 1, length=3)]).training_batches(1, 2, generator()))
+
+
 def test_bad_requests_are_one_line():
     data = stream([recording(0, 0, 1)])
     images = es.data.digits()
@@ -245,6 +265,28 @@ def test_images_of_one_axis_are_normalized_by_channel():
 def test_what_does_not_fit_together_is_named(changed, said):
     with pytest.raises(DataError) as error:
         replace(stream([recording(0, 1, 1)]), **changed)
+    assert said in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: Frame(8, 0, 3), "frame: expected length, hop and channels of at least 1, got Frame(length=8, hop=0,"),
+        (lambda: Recording(3, [[1.0]], 0), "recording 3: rows: expected a NumPy array, got a list"),
+        (lambda: Recording(3, np.array([["1"]]), 0), "recording 3: rows: expected numbers, got <U1"),
+        (lambda: Recording(3, np.zeros((9, 2)), "walk"), "recording 3: expected the number of a class as label"),
+        (lambda: Images([[1.0]], np.array([0])), "images: values: expected a NumPy array, got a list"),
+        (lambda: Images(np.zeros((1, 2)), [0]), "images: labels: expected a NumPy array, got a list"),
+        (lambda: Images(np.zeros((1, 2)), np.array(["a"])), "images: labels: expected numbers, got <U1"),
+        (lambda: Images(np.zeros((9, 2)), np.zeros((9, 1), int)), "each of 9 images, got labels of shape (9, 1)"),
+        (lambda: Images(np.zeros(9), np.zeros(9, int)), "Images: expected values [N, F] or [N, C, L] or [N, C, H, W]"),
+        (lambda: Images(np.zeros((9, 2, 1, 4, 4)), np.zeros(9, int)), "got shape (9, 2, 1, 4, 4); reshape them"),
+        (lambda: es.data.Clips(np.zeros((9, 1, 4, 4)), np.zeros(9, int)), "Clips: expected values [N, T, C, H, W]"),
+    ],
+)
+def test_what_is_no_data_is_named(make, said):
+    with pytest.raises(DataError) as error:
+        make()
     assert said in str(error.value)
 
 

@@ -110,6 +110,16 @@ def test_a_bad_file_is_one_line(tmp_path, name, content, words):
     assert name in str(error.value)
 
 
+def test_a_damaged_compressed_file_is_one_line(tmp_path):
+    path = tmp_path / "e.npz"
+    np.savez_compressed(path, **{name: np.arange(1000) % 2 for name in "txyp"})
+    content = bytearray(path.read_bytes())
+    content[50:70] = bytes(20)
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"expected events in the format \.npz"):
+        read_events(path)
+
+
 def test_a_missing_package_and_file_are_one_line(tmp_path, monkeypatch):
     with pytest.raises(DataError, match="found none"):
         read_events(tmp_path / "e.npz")
@@ -125,6 +135,11 @@ def test_events_outside_the_sensor_and_uneven_columns_are_refused(tmp_path):
         Events.checked([1, 2], [3], [0], [1], None, "here")
     with pytest.raises(DataError, match="whole numbers in 't'"):
         Events.checked([0.5], [3], [0], [1], None, "here")
+    for t in (np.inf, np.nan, 1e30):
+        with pytest.raises(DataError, match="whole numbers in 't'"):
+            Events.checked([t], [3], [0], [1], None, "here")
+    with pytest.raises(DataError, match="whole numbers in 'x'"):
+        Events.checked([1], ["a"], [0], [1], None, "here")
     with pytest.raises(DataError, match="at least 1 time step"):
         event_frames(Events.checked([1], [3], [0], [1], None, "here"), 0)
 
