@@ -18,6 +18,7 @@ from edgesnn.evaluation import check_split, evaluate, placed
 from edgesnn.models import Network
 from edgesnn.rules import Rule
 from edgesnn.training import batch as batches
+from edgesnn.training.fingerprint import fingerprint
 from edgesnn.training.history import Epoch, History
 from edgesnn.training.precision import PRECISIONS, multiplied_in
 from edgesnn.training.processes import Processes
@@ -200,10 +201,10 @@ class Loop:
         self.history = History.from_json(metadata["history"])
 
     def _described(self) -> dict[str, Any]:
-        """What decides the numbers; options that came later are left out at their default, so that older checkpoints
+        """What decides the numbers; options are left out at their default, so that checkpoints of before there was one
         go on.
         """
-        described = {"data": self.data.name, "rule": self.rule.config(), **self.settings.to_json()}
+        described = {**fingerprint(self.data), "rule": self.rule.config(), **self.settings.to_json()}
         if self.processes.count > 1:
             described["processes"] = self.processes.count
         for name, default in (("accumulate", 1), ("precision", PRECISIONS[0])):

@@ -227,6 +227,46 @@ def test_a_checkpoint_of_something_else_is_one_line(data, tmp_path):
         assert "\n" not in str(error.value)
 
 
+def recordings(hop=4, change=0.0, labels=(0, 1, 0, 1), **options):
+    rng = np.random.default_rng(0)
+    made = [es.data.Recording(i, rng.normal(size=(60, 6)).astype(np.float32), label) for i, label in enumerate(labels)]
+    made[3].rows[0, 0] += change
+    frame = es.data.Frame(8, hop, 6)
+    return es.data.from_recordings(made[:2], made[2:], made[2:], classes=("a", "b"), frame=frame, steps=2, **options)
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        (lambda: recordings(hop=8), "'data_frame' expected .*8.*4"),
+        (lambda: recordings().merged(), "'data_samples' expected .*4.*2"),
+        (lambda: recordings(change=1.0), "'data_values'"),
+        (lambda: recordings(labels=(0, 1, 1, 1)), "'data_values'"),
+        (lambda: recordings(variation=es.data.Variation(0.1, 5.0, 0.1)), "'data_values'"),
+        (lambda: replace(recordings(), mean=np.ones(6)), "'data_values'"),
+        (lambda: replace(recordings(), name="other"), "'data' expected 'other', got 'stream'"),
+    ],
+)
+def test_a_checkpoint_of_other_data_is_one_line(tmp_path, other, words):
+    options = {**SETTINGS, "epochs": 1, "rule": es.rules.SLTT(1), "checkpoint": tmp_path / "checkpoint.safetensors"}
+    history = es.fit(es.models.mlp(48, [8], 2), recordings(), **options)
+    assert es.fit(es.models.mlp(48, [8], 2), recordings(), resume=True, **options) == history
+    with pytest.raises(TrainingError, match=words) as error:
+        es.fit(es.models.mlp(48, [8], 2), other(), resume=True, **options)
+    assert "\n" not in str(error.value)
+
+
+def test_a_checkpoint_of_other_images_is_one_line(data, tmp_path):
+    options = {**SETTINGS, "epochs": 1, "checkpoint": tmp_path / "checkpoint.safetensors"}
+    few = replace(data, train=data.validation)
+    es.fit(network(), few, **options)
+    brighter = replace(few, train=es.data.Images(few.train.values + np.float32(1), few.train.labels))
+    moved = replace(few, shift=1)
+    for other in (brighter, moved):
+        with pytest.raises(TrainingError, match="'data_values'"):
+            es.fit(network(), other, resume=True, **options)
+
+
 @pytest.mark.parametrize("content", [None, b"", b"pickle", b"\x08\x00\x00\x00\x00\x00\x00\x00{}      "])
 def test_a_damaged_checkpoint_is_one_line(data, tmp_path, content):
     file = tmp_path / "checkpoint.safetensors"
