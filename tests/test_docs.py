@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from edgesnn import export
+from edgesnn import export, runs
 from edgesnn.runtime.verify import verify
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -14,6 +14,14 @@ DOCS = Path(__file__).parents[1] / "docs"
 def program(page: str) -> str:
     [block] = re.findall(r"^```python\n(.*?)^```$", (DOCS / page).read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
     return block
+
+
+def test_the_configuration_of_the_documentation_builds_its_network() -> None:
+    text = (DOCS / "training.md").read_text(encoding="utf-8")
+    [block] = re.findall(r"^```toml\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    config = runs.parse_config(block, "training.md")
+    net = runs.build_network(config, runs.load_data(config))
+    assert [name for name in net.layers if name.startswith("neuron")] == ["neuron1", "neuron2"]
 
 
 def test_data_and_network_of_the_documentation_go_the_whole_road(tmp_path: Path) -> None:
