@@ -14,7 +14,7 @@ from torch.nn.functional import linear
 
 from edgesnn.layers import BinaryConv2d, BinaryLinear, Readout, binarize
 from edgesnn.models.network import Network, State
-from edgesnn.neurons import EMPF, LIF, Neuron
+from edgesnn.neurons import EMPF, IF, LIF, MultiLIF, Neuron
 from edgesnn.neurons.base import at_step
 from edgesnn.neurons.empf import empf_step_
 from edgesnn.neurons.lif import lif_step_
@@ -22,7 +22,7 @@ from edgesnn.neurons.lif import lif_step_
 #: Layers that may be called as they are, whatever subclass of them.
 _PLAIN = (nn.BatchNorm1d, nn.BatchNorm2d, nn.MaxPool2d, nn.AvgPool2d, nn.Flatten, nn.Identity)
 #: Layers of which a subclass may compute something else.
-_OWN = (EMPF, LIF, nn.Linear, nn.Conv2d, BinaryLinear, BinaryConv2d, Readout)
+_OWN = (EMPF, IF, LIF, nn.Linear, nn.Conv2d, BinaryLinear, BinaryConv2d, Readout)
 #: Layers that hand on integers where they get integers.
 _ORDER_KEEPING = (nn.MaxPool2d, nn.Flatten, nn.Identity)
 
@@ -65,15 +65,15 @@ class QuickSteps:
         self._spikes: dict[str, Tensor] = {}  # memory that every step uses again; fresh pages cost more than arithmetic
         self._first: tuple[Tensor, int, Tensor] | None = None  # an input, version of the weights, their current
         self._channels_last = any(_is_channels_last(layer) for layer in net.layers.values())
-        self._rounds = not any(isinstance(module, LIF) for module in net.modules())
+        self._rounds = not any(isinstance(module, LIF | MultiLIF) for module in net.modules())
         self._known = type(net).step is Network.step and all(map(_is_known, net.layers.values()))
 
     @torch.no_grad()
     def step(self, x: Tensor, state: State, t: int) -> State:
         """The new membranes after input x [N, *input_shape] at step t; see `Network.step`. `state` is overwritten.
 
-        Mixed precision is left out where neurons are LIF: a current that is rounded across the threshold is a spike
-        more or less.
+        Mixed precision is left out where neurons compare with a threshold (LIF, IF, MultiLIF): a current that is
+        rounded across it is a spike more or less.
         """
         with torch.autocast(x.device.type, enabled=self._rounds and torch.is_autocast_enabled(x.device.type)):
             return self._step(x, state, t)

@@ -41,7 +41,10 @@ def both(net, x):
 
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("build", [conv, mlp])
-@pytest.mark.parametrize("neuron", [es.EMPF(), es.EMPF(steps=2), es.EMPF(parallel=True), es.LIF(lam=0.7)])
+@pytest.mark.parametrize(
+    "neuron",
+    [es.EMPF(), es.EMPF(steps=2), es.EMPF(parallel=True), es.LIF(lam=0.7), es.IF(0.7, alpha=0.5, train_theta=True)],
+)
 def test_float_networks_are_equal_bit_for_bit(monkeypatch, build, neuron, training):
     monkeypatch.setattr(quick, "int8_convolutions", lambda x: False)
     for weights in ("binary", "float"):
@@ -49,6 +52,27 @@ def test_float_networks_are_equal_bit_for_bit(monkeypatch, build, neuron, traini
         assert slow.keys() == fast.keys()
         assert all(torch.equal(slow[name], fast[name]) for name in slow)
         assert all(torch.equal(statistics[name], quick_statistics[name]) for name in statistics)
+
+
+@pytest.mark.parametrize("neuron", [es.EMPF(), es.LIF(), es.IF()])
+def test_own_neurons_take_the_fast_way(monkeypatch, neuron):
+    net = mlp(neuron)
+    monkeypatch.setattr(net, "step", None)
+    assert QuickSteps(net).step(inputs()[0], {}, 0).keys() == {"neuron1", "neuron2"}
+
+
+@pytest.mark.parametrize("neuron", [es.LIF(theta=0.3), es.IF(0.3), es.neurons.MultiLIF(theta=0.3)])
+def test_currents_of_neurons_with_a_threshold_are_not_rounded(monkeypatch, neuron):
+    """Also where mixed precision is on."""
+    monkeypatch.setattr(quick, "int8_convolutions", lambda x: False)
+    net, x = mlp(neuron).eval(), inputs()
+    steps, state, expected = QuickSteps(net), {}, {}
+    with torch.no_grad():
+        for t in range(T):
+            expected = net.step(x[t], expected, t)[1]
+            with torch.autocast("cpu", torch.bfloat16):
+                state = steps.step(x[t], state, t)
+    assert all(torch.equal(state[name], expected[name]) for name in expected)
 
 
 @pytest.mark.skipif(not quick.int8_convolutions(torch.zeros(1)), reason="no int8 convolutions here")
