@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from edgesnn.checkpoint import with_prefix, without_prefix
+from edgesnn.errors import ConfigError
 from edgesnn.layers import SECA
 from edgesnn.layers.block import Block, State
 from edgesnn.neurons import Neuron
@@ -107,19 +108,34 @@ class Attention(Block):
 class Feedback(Block):
     """y[t] = body(x[t] + feedback(y[t-1])): recurrence from the end of a chain to its start, one step late.
 
-    The state "last" is y[t-1]. `feedback` has no neurons and no bias, so that no output and an output of zeros are the
-    same.
+    The state "last" is y[t-1]. `feedback` has no state of its own, and no offset, so that no output and an output of
+    zeros are the same; else ConfigError.
     """
 
     def __init__(self, body: Mapping[str, nn.Module], feedback: Mapping[str, nn.Module]) -> None:
         super().__init__()
         self.body, self.feedback = Chain(body), Chain(feedback)
+        for name, layer in self.feedback.layers.named_modules():
+            if isinstance(layer, Neuron) or (isinstance(layer, Block) and not isinstance(layer, STATELESS)):
+                raise ConfigError(
+                    f"Feedback: {name}: expected layers without a state in `feedback`, got {type(layer).__name__}; "
+                    "put it at the end of `body`"
+                )
+            if getattr(layer, "bias", None) is not None:
+                raise ConfigError(
+                    f"Feedback: {name}: expected layers without an offset in `feedback`, got a {type(layer).__name__} "
+                    "with one; pass bias=False, and leave norms to `body`"
+                )
 
     def step(self, x: Tensor, state: State, t: int) -> tuple[Tensor, State]:
         if "last" in state:
             x = x + self.feedback.step(state["last"], {}, t)[0]
         y, inner = self.body.step(x, without_prefix("body", state), t)
         return y, {**with_prefix("body", inner), "last": y}
+
+
+#: Blocks that have no state but that of the layers inside.
+STATELESS = (Chain, Residual, Attention)
 
 
 def leaves(block: Block, path: str = "") -> Iterator[tuple[str, nn.Module]]:

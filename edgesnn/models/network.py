@@ -15,7 +15,7 @@ __all__ = ["Network", "State"]
 
 class Network(Chain):
     """config: JSON from which `models.build` makes the network again (weights apart). input_shape: one sample without
-    batch, e.g. (96,) or (1, 28, 28). The last layer is `readout`.
+    batch, e.g. (96,) or (1, 28, 28). The last layer is `readout`, which is checked where it is asked for.
     """
 
     def __init__(
@@ -28,8 +28,30 @@ class Network(Chain):
 
     @property
     def readout(self) -> Readout:
-        """The last layer, or a replacement with the same interface."""
-        return cast(Readout, self.layers["readout"])
+        """The last layer: a `Readout`, or a replacement with the same interface.
+
+        Raises:
+            ConfigError: the last layer is none, has another name, or another number of outputs than there are classes.
+        """
+        name = next(reversed([*self.layers]), None)
+        if name != "readout":
+            raise ConfigError(
+                f"network: expected its last layer to be called 'readout', got {name!r}; end it with an "
+                "edgesnn.layers.Readout of that name"
+            )
+        layer = self.layers["readout"]
+        if not hasattr(layer, "accumulate"):
+            raise ConfigError(
+                f"readout: expected an edgesnn.layers.Readout, or a layer with its interface, got "
+                f"{type(layer).__name__}; replace it"
+            )
+        outputs = getattr(layer, "out_features", self.classes)
+        if outputs != self.classes:
+            raise ConfigError(
+                f"readout: expected {self.classes} outputs, one a class, got {outputs}; give Readout and Network the "
+                "same classes"
+            )
+        return cast(Readout, layer)
 
     def step(self, x: Tensor, state: State, t: int) -> tuple[Tensor, State]:
         """One time step: x [N, *input_shape] (or any shape with as many values) and the state ({}: zero) -> logits

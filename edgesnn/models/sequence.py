@@ -45,6 +45,11 @@ def sequence(
     """The layers described, named by their kind and the number of synapses so far (conv1, neuron1, pool1, linear2),
     and a readout of whatever leaves the last.
     """
+    if isinstance(layers, str | Mapping) or not all(isinstance(layer, Mapping) for layer in layers):
+        raise ConfigError(
+            f'sequence layers: expected a list of descriptions such as {{"kind": "neuron"}}, got {layers!r}; '
+            "see edgesnn.models.sequence"
+        )
     maker = _Maker(tuple(input_shape), cast(Neuron, neuron), weights)
     chain: dict[str, nn.Module] = {}
     for index, layer in enumerate(layers):
@@ -66,6 +71,11 @@ class _Maker:
     def layer(self, index: int, options: dict[str, Any]) -> tuple[str, nn.Module]:
         """Name and module of the layer with this place in the list."""
         kind = options.pop("kind", None)
+        outputs = options.get("outputs", 1)
+        if not isinstance(outputs, int) or outputs < 1:
+            raise ConfigError(
+                f"sequence layer {index}, '{kind}': expected outputs >= 1, got {outputs!r}; give a whole number"
+            )
         try:
             match kind:
                 case "linear":
@@ -81,7 +91,9 @@ class _Maker:
                     return f"neuron{self.synapses}", self.neuron.sized(self.shape[0], **options)
                 case str() if kind in _POOLS:
                     return self._pool(index, kind, **options)
-        except TypeError as error:
+        except ConfigError:
+            raise
+        except (TypeError, ValueError) as error:
             raise ConfigError(f"sequence layer {index}, '{kind}': {error}; see edgesnn.models.sequence") from None
         try:
             return f"neuron{self.synapses}", neurons.build({"kind": kind, **options}).sized(self.shape[0])

@@ -39,7 +39,7 @@ def build(config: dict[str, Any]) -> Neuron:
     """The neuron that `config()` described. Raises ConfigError for an unknown kind or argument."""
     arguments = dict(config)
     kind = arguments.pop("kind", None)
-    if kind not in _KINDS:
+    if not isinstance(kind, str) or kind not in _KINDS:
         raise ConfigError(f"neuron kind: expected one of {sorted(_KINDS)}, got {kind!r}")
     try:
         return _KINDS[kind](**arguments)

@@ -50,7 +50,7 @@ def parse(text: str) -> dict[str, Any]:
 
 
 def _check_kind(kind: Any) -> None:
-    if kind not in _KINDS:
+    if not isinstance(kind, str) or kind not in _KINDS:
         raise ConfigError(
             f"rule: expected one of {', '.join(sorted(_KINDS))}, got {kind!r}; choose one, such as sltt:4"
         )

@@ -1,5 +1,6 @@
 """The interface of a learning rule. Shapes: T time steps, N batch."""
 
+import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from edgesnn.errors import ConfigError, TrainingError
 from edgesnn.models import Network
 from edgesnn.models.network import State
 
@@ -48,9 +50,33 @@ class Rule(ABC):
             total += loss
         return total
 
-    def prepare(self, net: Network) -> nn.Module:  # noqa: ARG002
-        """What the rule trains beside the network, made before training with `net`; most rules have nothing."""
+    def prepare(self, net: Network) -> nn.Module:
+        """What the rule trains beside the network, made before training with `net`; most rules have nothing.
+
+        Raises ConfigError for a network without a readout, and TrainingError where nothing of it is trained.
+        """
+        check_trainable(net)
         return nn.Module()
+
+
+def checked_count(rule: str, name: str, value: Any) -> int | None:
+    """A whole number of at least 1, or None, which an argument of the rule is; else ConfigError."""
+    if value is None:
+        return None
+    count = operator.index(value) if hasattr(value, "__index__") and not isinstance(value, bool) else 0
+    if count < 1:
+        raise ConfigError(f"{rule}: expected {name} >= 1 or None, got {value!r}; give a whole number")
+    return count
+
+
+def check_trainable(net: Network) -> None:
+    """What every rule needs of a network: see `Rule.prepare`."""
+    _ = net.readout
+    if not any(parameter.requires_grad for parameter in net.parameters()):
+        raise TrainingError(
+            "training: expected a network with parameters that are trained, got one in which all are frozen; call "
+            "requires_grad_(True) on those to train"
+        )
 
 
 def detached(state: State) -> State:

@@ -3,6 +3,7 @@
 Shapes: T time steps, N batch, C channels.
 """
 
+import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,7 +17,7 @@ from torch.utils.hooks import RemovableHandle
 from edgesnn.errors import ConfigError, TrainingError
 from edgesnn.layers import TemporalConv
 from edgesnn.models import Network
-from edgesnn.models.blocks import Attention, Block, Chain, Residual
+from edgesnn.models.blocks import STATELESS, Block
 from edgesnn.models.network import State
 from edgesnn.neurons import LIF, Neuron
 from edgesnn.rules.base import Rule
@@ -48,7 +49,7 @@ class DSR(Rule):
     """
 
     def __init__(self, theta_decay: float = 0.0, mse: float = 0.0) -> None:
-        if theta_decay < 0:
+        if not 0 <= theta_decay < math.inf:
             raise ConfigError(f"DSR: expected theta_decay >= 0, got {theta_decay}")
         check_mse("DSR", mse)
         self.theta_decay, self.mse = theta_decay, mse
@@ -154,7 +155,7 @@ def _taps(net: Network) -> list[_Taps]:
 def _checked_neurons(net: Network) -> list[LIF]:
     """The network's neurons, if all are such that their spikes have a representation."""
     for name, module in net.named_modules():
-        if isinstance(module, Block) and not isinstance(module, Chain | Residual | Attention | TemporalConv):
+        if isinstance(module, Block) and not isinstance(module, (*STATELESS, TemporalConv)):
             raise TrainingError(
                 f"DSR: {name}: expected a feedforward network, got {type(module).__name__}, whose state has no "
                 "representation; use ottt, sltt or bptt"

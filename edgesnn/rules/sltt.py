@@ -6,11 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from edgesnn.errors import ConfigError, TrainingError
+from edgesnn.errors import TrainingError
 from edgesnn.models import Network
 from edgesnn.models.network import State
 from edgesnn.models.quick import QuickSteps
-from edgesnn.rules.base import Rule, detached
+from edgesnn.rules.base import Rule, checked_count, detached
 from edgesnn.rules.loss import check_mse, step_loss
 
 
@@ -27,10 +27,8 @@ class SLTT(Rule):
     """
 
     def __init__(self, k: int | None = None, mse: float = 0.0) -> None:
-        if k is not None and k < 1:
-            raise ConfigError(f"SLTT: expected k >= 1 or None for all steps, got {k}")
         check_mse("SLTT", mse)
-        self.k, self.mse = k, mse
+        self.k, self.mse = checked_count("SLTT", "k", k), mse
 
     def parts(self, net: Network, x: Tensor, y: Tensor, generator: torch.Generator) -> Iterator[float]:
         drawn = self.draw(x.shape[0], generator)

@@ -14,7 +14,7 @@ from edgesnn.models import Network, units
 from edgesnn.models.blocks import Chain
 from edgesnn.models.network import State
 from edgesnn.models.units import in_blocks
-from edgesnn.rules.base import Rule, detached
+from edgesnn.rules.base import Rule, check_trainable, checked_count, detached
 from edgesnn.rules.loss import check_mse, step_loss
 
 CLASSIFIERS = ("trained", "random")
@@ -43,13 +43,11 @@ class TTLBP(Rule):
         mse: float = 0.0,
         seed: int = 0,
     ) -> None:
-        for name, value in (("k", k), ("n", n)):
-            if value is not None and value < 1:
-                raise ConfigError(f"TTLBP: expected {name} >= 1 or None, got {value}")
         if classifiers not in CLASSIFIERS:
             raise ConfigError(f"TTLBP classifiers: expected one of {', '.join(CLASSIFIERS)}, got {classifiers!r}")
         check_mse("TTLBP", mse)
-        self.k, self.n, self.classifiers, self.mse, self.seed = k, n, classifiers, mse, seed
+        self.k, self.n = checked_count("TTLBP", "k", k), checked_count("TTLBP", "n", n)
+        self.classifiers, self.mse, self.seed = classifiers, mse, seed
         self._prepared: WeakKeyDictionary[Network, nn.ModuleList] = WeakKeyDictionary()
 
     def parts(self, net: Network, x: Tensor, y: Tensor, generator: torch.Generator) -> Iterator[float]:  # noqa: ARG002
@@ -79,6 +77,7 @@ class TTLBP(Rule):
 
     def prepare(self, net: Network) -> nn.ModuleList:
         """The local classifiers, one for each block but the last: features of the block -> classes."""
+        check_trainable(net)
         chains = blocks(net, self.n)[:-1]
         like = next(net.parameters())
         with torch.random.fork_rng(devices=[]):

@@ -60,6 +60,14 @@ def test_neurons_by_channel_get_their_channels():
             [CONV, {"kind": "neuron"}, {"kind": "neuron"}],
             r"^sequence layer 2: expected a synapse before another neuron1",
         ),
+        ([CONV | {"groups": 3}], r"^sequence layer 0, 'conv': in_channels must be divisible by groups; see"),
+        ([CONV | {"outputs": 2.5}], r"^sequence layer 0, 'conv': expected outputs >= 1, got 2.5; give a whole number"),
+        (
+            [{"kind": "flatten"}, LINEAR | {"outputs": -1}],
+            r"^sequence layer 1, 'linear': expected outputs .*, got -1",
+        ),
+        ([{"kind": ["linear"]}], r"^sequence layer 0: neuron kind: expected one of .* got \['linear'\]"),
+        (["linear"], r"^sequence layers: expected a list of descriptions such as .*, got \['linear'\]"),
         ([{"kind": "lif", "lam": 2}], r"^sequence layer 0: LIF: expected a leak"),
         ([], r"^sequence layer 0, 'readout': expected one axis"),
     ],
@@ -68,6 +76,12 @@ def test_descriptions_that_make_no_network(layers, message):
     with pytest.raises(ConfigError, match=message) as caught:
         make(*layers)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("layers", ["linear", LINEAR])
+def test_one_layer_is_no_list(layers):
+    with pytest.raises(ConfigError, match=r"^sequence layers: expected a list of descriptions such as "):
+        es.models.sequence([4], layers, 3)
 
 
 def test_a_convolution_over_the_time_of_a_stream():

@@ -2,6 +2,7 @@
 
 import itertools
 
+import numpy as np
 import pytest
 import torch
 from torch.nn.functional import cross_entropy, one_hot
@@ -248,6 +249,40 @@ def test_rules_have_short_names(text, config):
 def test_a_wrong_short_name_is_one_line(text, error):
     with pytest.raises(ConfigError, match=error):
         rules.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("config", "error"),
+    [
+        ({"kind": "sltt", "k": 2.0}, "SLTT: expected k >= 1 or None, got 2.0; give a whole number"),
+        ({"kind": "sltt", "k": "2"}, "SLTT: expected k >= 1 or None, got '2'"),
+        ({"kind": "sltt", "k": True}, "SLTT: expected k >= 1 or None, got True"),
+        ({"kind": "ttlbp", "k": 1.5}, "TTLBP: expected k >= 1 or None, got 1.5"),
+        ({"kind": "ttlbp", "n": 2.0}, "TTLBP: expected n >= 1 or None, got 2.0"),
+        ({"kind": ["sltt"]}, r"one of bptt, dsr, ottt, sltt, ttlbp, got \['sltt'\]"),
+        ({"kind": "dsr", "theta_decay": float("nan")}, "expected theta_decay >= 0, got nan"),
+    ],
+)
+def test_a_wrong_description_is_one_line(config, error):
+    with pytest.raises(ConfigError, match=error) as caught:
+        rules.build(config)
+    assert "\n" not in str(caught.value)
+
+
+def test_numbers_of_numpy_are_whole_numbers_too():
+    config = rules.TTLBP(np.int64(2), np.int32(1)).config()
+    assert (config["k"], config["n"]) == (2, 1)
+    assert type(config["k"]) is type(config["n"]) is int
+
+
+@pytest.mark.parametrize("rule", [rules.BPTT(), rules.SLTT(1), rules.OTTT(), rules.DSR(), rules.TTLBP(2, 1)])
+def test_what_no_rule_can_train_is_told_before_training(rule):
+    frozen, plain = es.models.mlp(4, [8], K, es.LIF()), es.models.mlp(4, [8], K, es.LIF())
+    with pytest.raises(TrainingError, match=r"^training: expected a network with parameters that are trained, got one"):
+        rule.prepare(frozen.requires_grad_(False))
+    plain.layers["readout"] = torch.nn.Linear(8, K)
+    with pytest.raises(ConfigError, match=r"^readout: expected an edgesnn"):
+        rule.prepare(plain)
 
 
 def test_bad_arguments_are_one_line():
