@@ -73,9 +73,9 @@ def fit(
     matrices train on one thread, convolutions on a CPU with channels last in memory.
 
     Raises:
-        ConfigError: settings that make no sense.
+        ConfigError: settings that make no sense, and files that cannot be written.
         TrainingError: data or a loss that is not finite, labels or time steps that do not fit (the checkpoint stays
-            that of the last whole epoch), and a checkpoint of another network or other settings.
+            that of the last whole epoch), and a checkpoint of another network, other data or other settings.
     """
     steps = data.steps if steps is None else steps
     rule = SLTT() if rule is None else rule

@@ -37,6 +37,13 @@ class Stopping(es.rules.SLTT):
         return self.loss
 
 
+class Never(es.rules.SLTT):
+    """SLTT for a training that must not begin."""
+
+    def backward(self, net, x, y, generator):
+        raise AssertionError("a batch was trained on")
+
+
 def network(seed=0):
     return es.models.mlp(64, [24], 10, es.EMPF(steps=4), seed=seed)
 
@@ -184,7 +191,7 @@ def test_what_no_checkpoint_can_hold_is_refused_before_training(data):
     net = network()
     net.config["made_by"] = object()
     with pytest.raises(ConfigError, match=r"fit: config of the network: .*got object") as error:
-        es.fit(net, data, Stopping(1, 1), **SETTINGS)
+        es.fit(net, data, Never(1), **SETTINGS)
     assert "\n" not in str(error.value)
 
 
@@ -199,7 +206,7 @@ def test_files_that_cannot_be_written_are_refused_before_training(data, tmp_path
     for path in paths[key]:
         options = {"checkpoint": tmp_path / "none.safetensors", key: path, "resume": resume}
         with pytest.raises((ConfigError, TrainingError)) as error:
-            es.fit(network(), data, Stopping(1, 1), **options, **SETTINGS)
+            es.fit(network(), data, Never(1), **options, **SETTINGS)
         assert "\n" not in str(error.value)
 
 
@@ -357,7 +364,7 @@ def test_a_validation_split_that_cannot_be_measured_is_refused_before_training(d
     more = es.data.from_images(images(40, 2), images(9, 3), images(9, 3), classes=names)
     net = es.models.mlp(64, [8], 2)
     with pytest.raises(ConfigError, match=r"validation: expected labels of 0 to 1, .* got 2; .*classes=3"):
-        es.fit(net, more, Stopping(1, 1), **SETTINGS)
+        es.fit(net, more, Never(1), **SETTINGS)
     with pytest.raises(ConfigError, match="test: expected labels of 0 to 1"):
         es.evaluate(net, more)
     with pytest.raises(ConfigError, match="steps >= 1"):
@@ -375,7 +382,7 @@ def test_recordings_shorter_than_a_frame_are_one_line():
     )
     net = es.models.mlp(16, [8], 2)
     with pytest.raises(DataError, match="validation: expected a recording with the 8 rows of a frame"):
-        es.fit(net, data, Stopping(1, 1), **SETTINGS)
+        es.fit(net, data, Never(1), **SETTINGS)
     with pytest.raises(DataError, match="test: expected a recording with the 8 rows"):
         es.evaluate(net, data)
     assert es.evaluate(net, data, continuous=True).samples == 1  # 10 rows of one person
