@@ -51,10 +51,9 @@ def _image_training(
     data: Dataset, images: Images, steps: int, batch_size: int, generator: torch.Generator
 ) -> Iterator[Batch]:
     _check_steps(data, images, steps)
-    values, labels = images.values, torch.from_numpy(images.labels)
-    if data.shift:
-        values = np.pad(values, [(0, 0)] * (values.ndim - 2) + [(data.shift, data.shift)] * 2)
-    pixels = torch.from_numpy(values)
+    border = [(0, 0)] * (images.values.ndim - 2) + [(data.shift, data.shift)] * 2
+    pixels = torch.from_numpy(np.pad(images.values, border) if data.shift else images.values)
+    labels = torch.from_numpy(images.labels)
     for batch in _shuffled(data, len(labels), batch_size, generator):
         crops = _random_crops(pixels[batch], data.shift, generator)
         yield _over_time(data, crops.numpy(), steps), labels[batch]

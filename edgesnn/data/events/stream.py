@@ -7,6 +7,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from edgesnn.errors import DataError
 
+#: Pixels a side of the largest sensor that is believed without being named.
+SIDE = 2**16
+
 
 @dataclass(frozen=True, eq=False)
 class Events:
@@ -44,6 +47,9 @@ class Events:
         order = np.argsort(columns["t"], kind="stable")
         t, x, y, p = (columns[name][order].astype(np.int64) for name in "txyp")
         if shape is None:
+            far = {name: int(values.max(initial=0)) for name, values in (("x", x), ("y", y))}
+            if max(far.values()) >= SIDE:
+                raise DataError(f"{place}: expected pixels below {SIDE}, got {far}; correct the file, or name its size")
             shape = (int(y.max(initial=0)) + 1, int(x.max(initial=0)) + 1)
         inside = (x >= 0) & (x < shape[1]) & (y >= 0) & (y < shape[0])
         if not inside.all():

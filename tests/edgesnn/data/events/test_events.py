@@ -138,6 +138,8 @@ def test_events_outside_the_sensor_and_uneven_columns_are_refused(tmp_path):
     for t in (np.inf, np.nan, 1e30):
         with pytest.raises(DataError, match="whole numbers in 't'"):
             Events.checked([t], [3], [0], [1], None, "here")
+    with pytest.raises(DataError, match=r"expected pixels below 65536, got {'x': 1099511627776, 'y': 0}"):
+        Events.checked([1], [2**40], [0], [1], None, "here")
     with pytest.raises(DataError, match="whole numbers in 'x'"):
         Events.checked([1], ["a"], [0], [1], None, "here")
     with pytest.raises(DataError, match="at least 1 time step"):
