@@ -267,6 +267,7 @@ def train(config: RunConfig, out: str | Path, resume: bool = False, progress: bo
     run = Run(net, data, config, history)
     if first:
         save_run(run, folder)
+        _settle(folder)  # where what is finished here was killed on its way
     return run
 
 
@@ -332,6 +333,11 @@ def load_run(folder: str | Path) -> Run:
     if not (folder / MODEL).is_file() and (folder / CHECKPOINT).is_file():
         raise TrainingError(
             f"{folder}: expected a finished run, got one that was interrupted; run `edgesnn train --resume -o {folder}`"
+        )
+    if not (folder / MODEL).is_file() and (folder / EARLIER).is_dir():
+        raise TrainingError(
+            f"{folder}: expected a finished run, got one killed before its first checkpoint; train it again, or "
+            f"take the run of before from {folder / EARLIER}"
         )
     data = load_data(config)
     tensors, metadata = files.read(folder / MODEL)

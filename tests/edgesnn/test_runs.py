@@ -185,6 +185,25 @@ def test_a_training_takes_the_place_of_an_earlier_one_with_its_first_checkpoint(
     assert runs.read_config(tmp_path / "config.toml") == config
 
 
+def test_a_training_that_was_killed_in_its_first_epoch_says_where_the_earlier_run_is(tmp_path):
+    earlier = tmp_path / ".earlier"
+    run = runs.train(CONFIG.model_copy(update={"epochs": 1}), earlier, progress=False)
+    runs.write_config(tmp_path / "config.toml", CONFIG)
+    with pytest.raises(TrainingError, match=r"got one killed before its first checkpoint; .* from .*\.earlier$"):
+        runs.load_run(tmp_path)
+    assert runs.load_run(earlier).history == run.history
+
+
+def test_a_finished_resume_removes_the_earlier_run(tmp_path):
+    runs.train(CONFIG, tmp_path, progress=False)
+    (tmp_path / "model.safetensors").unlink()
+    (tmp_path / ".earlier").mkdir()
+    (tmp_path / ".earlier" / "model.safetensors").write_bytes(b"older")
+    runs.train(CONFIG, tmp_path, resume=True, progress=False)
+    assert not (tmp_path / ".earlier").exists()
+    assert runs.load_run(tmp_path).config == CONFIG
+
+
 def test_a_run_without_its_history_is_resumed(tmp_path):
     run = runs.train(CONFIG, tmp_path, progress=False)
     (tmp_path / "history.json").unlink()
