@@ -30,6 +30,7 @@ from edgesnn.errors import ConfigError, TrainingError
 from edgesnn.models import Network
 from edgesnn.training import History, fit
 from edgesnn.training.processes import Processes
+from edgesnn.training.settings import SEEDS
 
 CONFIG, MODEL, HISTORY, CHECKPOINT = "config.toml", "model.safetensors", "history.json", "checkpoint.safetensors"
 LOGS = "tensorboard"
@@ -111,7 +112,7 @@ class RunConfig(_Section):
     lr: float = Field(5e-3, gt=0, allow_inf_nan=False)
     batch_size: int = Field(64, ge=2)
     steps: int | None = Field(None, ge=1)
-    seed: int = Field(0, ge=-(2**31), lt=2**32)
+    seed: int = Field(0, ge=SEEDS.start, lt=SEEDS.stop)
     patience: int | None = Field(None, ge=1)
     optimizer: dict[str, Any] | None = None  # see edgesnn.optimizers; None: Adam
     accumulate: int = Field(1, ge=1)  # parts that a batch is run in
