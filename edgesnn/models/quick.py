@@ -23,7 +23,7 @@ from edgesnn.neurons.lif import lif_step_
 _PLAIN = (nn.BatchNorm1d, nn.BatchNorm2d, nn.MaxPool2d, nn.AvgPool2d, nn.Flatten, nn.Identity)
 #: Layers of which a subclass may compute something else.
 _OWN = (EMPF, IF, LIF, nn.Linear, nn.Conv2d, BinaryLinear, BinaryConv2d, Readout)
-#: Layers that hand on integers where they get integers.
+#: Layers that hand on integers where they get integers; a subclass of them may do something else.
 _ORDER_KEEPING = (nn.MaxPool2d, nn.Flatten, nn.Identity)
 
 
@@ -42,9 +42,8 @@ class _Signal:
 
 @dataclass(frozen=True)
 class _Synapse:
-    """What a layer multiplies with, for one version of its parameters; `packed` is oneDNN's form, if it has one."""
+    """What a layer multiplies with; `packed` is oneDNN's form, if it has one."""
 
-    version: int
     weight: Tensor
     binary: bool
     packed: Tensor | None = None
@@ -52,21 +51,27 @@ class _Synapse:
 
 
 class QuickSteps:
-    """Steps of one window through `net` under torch.no_grad. Make a new one for each window.
+    """Steps of one window through `net` under torch.no_grad. Make a new one for each window, and call `forget` where
+    parameters change within it.
 
     Equal to `Network.step` bit for bit where no int8 convolution is used, and to float rounding of the currents where
-    one is. An image that stands still passes the first layer once. Networks with other layers than this file knows are
-    stepped by `Network.step` itself.
+    one is. An image that stands still passes the first layer once. Networks with other layers than this file knows,
+    with hooks, or in less than float32, are stepped by `Network.step` itself.
     """
 
     def __init__(self, net: Network) -> None:
         self._net = net
         self._synapses: dict[str, _Synapse] = {}
         self._spikes: dict[str, Tensor] = {}  # memory that every step uses again; fresh pages cost more than arithmetic
-        self._first: tuple[Tensor, int, Tensor] | None = None  # an input, version of the weights, their current
+        self._first = _first_synapse(net)
+        self._held: tuple[Tensor, Tensor] | None = None  # an input of the network, and the current of that synapse
         self._channels_last = any(_is_channels_last(layer) for layer in net.layers.values())
         self._rounds = not any(isinstance(module, LIF | MultiLIF) for module in net.modules())
-        self._known = type(net).step is Network.step and all(map(_is_known, net.layers.values()))
+        self._known = _is_known(net)
+
+    def forget(self) -> None:
+        """What was computed from parameters, which have changed."""
+        self._synapses, self._held = {}, None
 
     @torch.no_grad()
     def step(self, x: Tensor, state: State, t: int) -> State:
@@ -91,7 +96,7 @@ class QuickSteps:
                     new_state[name] = v
             elif isinstance(layer, nn.Conv2d | nn.Linear):
                 signal = _Signal(self._current(name, layer, signal, x))
-            elif isinstance(layer, _ORDER_KEEPING):
+            elif type(layer) in _ORDER_KEEPING:
                 signal = _Signal(layer(signal.values), signal.unit, signal.integer)
             else:
                 signal = _Signal(layer(signal.real))
@@ -119,17 +124,19 @@ class QuickSteps:
         return _Signal(spikes), v
 
     def _current(self, name: str, layer: nn.Conv2d | nn.Linear, signal: _Signal, x: Tensor) -> Tensor:
-        synapse = self._synapse(name, layer)
-        if name != next(iter(self._synapses)):
-            return self._multiplied(name, layer, synapse, signal)
-        if self._first is None or not _same(self._first[0], x) or self._first[1] != synapse.version:
-            current = self._multiplied(name, layer, synapse, signal)
+        if name != self._first:
+            return self._multiplied(name, layer, signal)
+        if self._held is None or not _same(self._held[0], x):
+            current = self._multiplied(name, layer, signal)
             if self._channels_last and current.dim() == 4:  # an input of one channel does not show its order
                 current = current.contiguous(memory_format=torch.channels_last)
-            self._first = (x, synapse.version, current)
-        return self._first[2]
+            self._held = (x, current)
+        return self._held[1]
 
-    def _multiplied(self, name: str, layer: nn.Conv2d | nn.Linear, synapse: _Synapse, signal: _Signal) -> Tensor:
+    def _multiplied(self, name: str, layer: nn.Conv2d | nn.Linear, signal: _Signal) -> Tensor:
+        synapse = self._synapses.get(name)
+        if synapse is None:
+            synapse = self._synapses[name] = _synapse(layer)
         if isinstance(layer, nn.Linear):
             return linear(signal.real, synapse.weight, layer.bias)
         zeros = layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
@@ -138,12 +145,6 @@ class QuickSteps:
         if synapse.packed is None:
             synapse = self._synapses[name] = _packed(layer, synapse, signal.values.shape)
         return _int8_conv2d(layer, synapse, signal)
-
-    def _synapse(self, name: str, layer: nn.Conv2d | nn.Linear) -> _Synapse:
-        known = self._synapses.get(name)
-        if known is None or known.version != layer.weight._version:
-            known = self._synapses[name] = _synapse(layer)
-        return known
 
 
 def _is_channels_last(layer: nn.Module) -> bool:
@@ -158,14 +159,13 @@ def _same(a: Tensor, b: Tensor) -> bool:
 
 
 def _synapse(layer: nn.Conv2d | nn.Linear) -> _Synapse:
-    version = layer.weight._version
     quant_weight = getattr(layer, "quant_weight", None)
     if quant_weight is not None:
         quantized = quant_weight()
-        return _Synapse(version, quantized.value, float(quantized.bit_width) == 1)
+        return _Synapse(quantized.value, float(quantized.bit_width) == 1)
     if isinstance(layer, BinaryConv2d | BinaryLinear):
-        return _Synapse(version, binarize(layer.weight), True)
-    return _Synapse(version, layer.weight, False)
+        return _Synapse(binarize(layer.weight), True)
+    return _Synapse(layer.weight, False)
 
 
 def int8_convolutions(x: Tensor) -> bool:
@@ -175,11 +175,29 @@ def int8_convolutions(x: Tensor) -> bool:
     )
 
 
-def _is_known(layer: nn.Module) -> bool:
+def _is_known(net: Network) -> bool:
+    hooked = any(module._forward_hooks or module._forward_pre_hooks for module in net.modules())
+    narrow = any(value.dtype in (torch.float16, torch.bfloat16) for value in net.parameters())
+    return type(net).step is Network.step and not hooked and not narrow and all(map(_is_plain, net.layers.values()))
+
+
+def _is_plain(layer: nn.Module) -> bool:
+    return _is_quantized(layer) or isinstance(layer, _PLAIN) or type(layer) in _OWN
+
+
+def _is_quantized(layer: nn.Module) -> bool:
     """Layers of `edgesnn.quant` are told by what they have, so that networks without them do not import Brevitas."""
-    if hasattr(layer, "calibrated") or hasattr(layer, "quant_weight"):
-        return True
-    return isinstance(layer, _PLAIN) or type(layer) in _OWN
+    return hasattr(layer, "calibrated") or hasattr(layer, "quant_weight")
+
+
+def _first_synapse(net: Network) -> str | None:
+    """The first layer with weights, if its current depends on nothing but the network's input and parameters."""
+    for name, layer in net.layers.items():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            return name
+        if isinstance(layer, Neuron) or not (type(layer) in _ORDER_KEEPING or _is_quantized(layer)):
+            return None
+    return None
 
 
 def _geometry(layer: nn.Conv2d) -> tuple[list[int], list[int], list[int], int]:

@@ -18,15 +18,16 @@ def units(net: Network) -> dict[str, Chain]:
     """Chains of the network's own layers, in order, which together are the network.
 
     A unit reaches from one layer with synapses to before the next, past whatever fires: conv, norm, neuron, pool is one
-    unit, and so is a residual block with the neurons behind it. The readout is the last, without neurons. Each has the
-    name of its first layer with synapses. State of the network is that of its units joined.
+    unit, and so is a residual block with the neurons behind it. Neurons before all synapses belong to the first. The
+    readout is the last, without neurons. Each has the name of its first layer with synapses. State of the network is
+    that of its units joined.
     """
     groups: list[dict[str, nn.Module]] = [{}]
     names: list[str] = []
     fires = False
     for name, layer in net.layers.items():
         if any(isinstance(module, SYNAPSES) for module in layer.modules()):
-            if fires:
+            if fires and names:
                 groups.append({})
             if len(names) < len(groups):
                 names.append(name)

@@ -44,6 +44,7 @@ class SLTT(Rule):
             loss.backward()
             state = detached(state)
             yield loss.item()
+            quick.forget()
 
     def draw(self, steps: int, generator: torch.Generator) -> list[int]:
         """The time steps that get a gradient, ascending."""

@@ -98,16 +98,74 @@ def test_quantized_networks(bits, parallel):
         assert ((fast[name] - slow[name]).abs() < 1e-4).float().mean() > 0.999
 
 
-def test_weights_that_change_within_a_window_are_seen():
+def test_parameters_that_change_within_a_window_are_seen():
+    """Weights and biases, of an image that stands still too; also changes that torch does not count."""
     net, x = conv(es.LIF()).eval(), inputs()
     steps = QuickSteps(net)
     steps.step(x[0], {}, 0)
-    with torch.no_grad():
-        for parameter in net.parameters():
-            parameter.mul_(-1.0)
+    for parameter in net.parameters():
+        parameter.data.mul_(-1.0)
+    steps.forget()
     expected = QuickSteps(net).step(x[0], {}, 0)
     changed = steps.step(x[0], {}, 0)
     assert all(torch.equal(expected[name], changed[name]) for name in expected)
+
+
+@pytest.mark.parametrize("neuron", [es.EMPF(), es.LIF(theta=0.5)])
+def test_what_fires_before_the_first_synapse_moves_though_the_image_stands_still(neuron):
+    layers = [{"kind": "neuron"}, {"kind": "linear", "outputs": 16}, {"kind": "neuron"}]
+    net = es.models.sequence((6,), layers, 3, neuron=neuron).eval()
+    image = torch.rand(N, 6, generator=torch.Generator().manual_seed(0))
+    (slow, _), (fast, _) = both(net, image.expand(T, N, 6))
+    assert slow.keys() == fast.keys()
+    assert all(torch.equal(slow[name], fast[name]) for name in slow)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [lambda: conv(es.EMPF()), lambda: prepare(conv(es.EMPF()), weights=1, spikes=4)],
+    ids=["float", "quantized"],
+)
+def test_an_image_that_stands_still_passes_the_first_synapse_once(monkeypatch, build):
+    ran = []
+    multiplied = QuickSteps._multiplied
+    monkeypatch.setattr(
+        QuickSteps, "_multiplied", lambda self, name, *rest: ran.append(name) or multiplied(self, name, *rest)
+    )
+    image, net = inputs()[0], build()
+    steps, state = QuickSteps(net.eval()), {}
+    for t in range(T):
+        state = steps.step(image, state, t)
+    assert ran.count("conv1") == 1
+    assert ran.count("conv2") == T
+
+
+def test_hooks_run_at_every_step():
+    net = mlp(es.EMPF()).eval()
+    net.layers["linear2"].register_forward_hook(lambda layer, x, y: 0.3 * y)
+    (slow, _), (fast, _) = both(net, inputs())
+    assert all(torch.equal(slow[name], fast[name]) for name in slow)
+
+
+def test_a_subclass_of_a_layer_that_keeps_integers_need_not_keep_them():
+    class Halved(torch.nn.Identity):
+        def forward(self, x):
+            return x / 2
+
+    layers = {}
+    for name, layer in conv(es.LIF()).layers.items():
+        layers[name] = layer
+        if name == "neuron1":
+            layers["halved"] = Halved()
+    net = es.models.Network(layers, {}, (2, 12, 12), 3)
+    (slow, _), (fast, _) = both(net.eval(), inputs())
+    for name in slow:
+        torch.testing.assert_close(fast[name], slow[name], rtol=1e-5, atol=1e-5)
+
+
+def test_networks_in_bfloat16():
+    (slow, _), (fast, _) = both(conv(es.LIF()).bfloat16().eval(), inputs().bfloat16())
+    assert all(torch.equal(slow[name], fast[name]) for name in slow)
 
 
 def test_unknown_layers_are_stepped_by_the_network():
