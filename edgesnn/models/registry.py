@@ -2,12 +2,13 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any, ParamSpec
 
 import torch
 
 from edgesnn import neurons
+from edgesnn.arguments import checked
 from edgesnn.checkpoint import plain
 from edgesnn.errors import ConfigError
 from edgesnn.models.network import Network
@@ -22,19 +23,6 @@ SEEDS = range(-(2**63), 2**64)
 
 P = ParamSpec("P")
 CONSTRUCTORS: dict[str, Callable[..., Network]] = {}
-
-
-def _whole(value: Any) -> bool:
-    return type(value) is int
-
-
-#: What an argument of each type is called, and whether a value (as JSON has it) is one.
-_TYPES: dict[Any, tuple[str, Callable[[Any], bool]]] = {
-    int: ("a whole number", _whole),
-    int | None: ("a whole number or None", lambda value: value is None or _whole(value)),
-    float: ("a number", lambda value: type(value) in (int, float)),
-    Sequence[int]: ("a list of whole numbers", lambda value: type(value) is list and all(map(_whole, value))),
-}
 
 
 def constructor(make: Callable[P, Network]) -> Callable[P, Network]:
@@ -52,12 +40,11 @@ def constructor(make: Callable[P, Network]) -> Callable[P, Network]:
         bound = signature.bind(*args, **kwargs)
         bound.apply_defaults()
         arguments = bound.arguments
-        for key, value in arguments.items():
-            if key != "neuron":
-                arguments[key] = plain(value, f"{name}: {key}")
         if arguments["neuron"] is None:
             arguments["neuron"] = neurons.EMPF()
-        _check_types(name, signature.parameters, arguments)
+        _check_neuron(name, arguments["neuron"])
+        values = {key: value for key, value in arguments.items() if key != "neuron"}
+        arguments |= checked(name, make, values, f"edgesnn.models.{name}")
         _check(arguments)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(arguments["seed"])
@@ -96,17 +83,12 @@ def _constructor(model: Any) -> Callable[..., Network]:
     return CONSTRUCTORS[model]
 
 
-def _check_types(name: str, parameters: Mapping[str, inspect.Parameter], arguments: dict[str, Any]) -> None:
-    neuron = arguments["neuron"]
+def _check_neuron(name: str, neuron: Any) -> None:
     if not isinstance(neuron, neurons.Neuron):
         raise ConfigError(
             f"{name}: neuron: expected one such as edgesnn.LIF(), called, got {neuron!r}; "
             "edgesnn.neurons.build makes one from a description"
         )
-    for key, value in arguments.items():
-        words, fits = _TYPES.get(parameters[key].annotation, ("", lambda _: True))
-        if not fits(value):
-            raise ConfigError(f"{name}: {key}: expected {words}, got {value!r}; see edgesnn.models.{name}")
 
 
 def _check(arguments: dict[str, Any]) -> None:

@@ -16,20 +16,22 @@ kernel, stride, padding and dilation are a number or a list (rows, columns).
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import torch
 from torch import nn
 
 from edgesnn import neurons
+from edgesnn.arguments import checked
 from edgesnn.errors import ConfigError
 from edgesnn.layers import BinaryConv2d, BinaryLinear, Conv2d, Linear, Readout, TemporalConv
 from edgesnn.models.network import Network
 from edgesnn.models.registry import constructor
 from edgesnn.neurons import Neuron
 
-_POOLS: dict[str, type[nn.Module]] = {"average_pool": nn.AvgPool2d, "max_pool": nn.MaxPool2d}
+#: A number, or rows and columns.
+Sides = int | list[int]
 
 
 @constructor
@@ -72,33 +74,42 @@ class _Maker:
         """Name and module of the layer with this place in the list."""
         kind = options.pop("kind", None)
         outputs = options.get("outputs", 1)
-        if not isinstance(outputs, int) or outputs < 1:
+        if type(outputs) is not int or outputs < 1:
             raise ConfigError(
                 f"sequence layer {index}, '{kind}': expected outputs >= 1, got {outputs!r}; give a whole number"
             )
+        make = self._maker(kind)
+        if make is None:
+            try:
+                return f"neuron{self.synapses}", neurons.build({"kind": kind, **options}).sized(self.shape[0])
+            except ConfigError as error:
+                raise ConfigError(f"sequence layer {index}: {error}; or a kind of edgesnn.models.sequence") from None
+        place, see = f"sequence layer {index}, '{kind}'", "edgesnn.models.sequence"
         try:
-            match kind:
-                case "linear":
-                    return self._linear(index, **options)
-                case "conv":
-                    return self._conv(index, **options)
-                case "temporal":
-                    return self._temporal(index, **options)
-                case "flatten":
-                    self.shape = (math.prod(self.shape),)
-                    return "flatten", nn.Flatten(1, **options)
-                case "neuron":
-                    return f"neuron{self.synapses}", self.neuron.sized(self.shape[0], **options)
-                case str() if kind in _POOLS:
-                    return self._pool(index, kind, **options)
+            return make(index, **checked(place, make, options, see))
         except ConfigError:
             raise
         except (TypeError, ValueError) as error:
-            raise ConfigError(f"sequence layer {index}, '{kind}': {error}; see edgesnn.models.sequence") from None
-        try:
-            return f"neuron{self.synapses}", neurons.build({"kind": kind, **options}).sized(self.shape[0])
-        except ConfigError as error:
-            raise ConfigError(f"sequence layer {index}: {error}; or a kind of edgesnn.models.sequence") from None
+            raise ConfigError(f"{place}: {error}; see {see}") from None
+
+    def _maker(self, kind: Any) -> Callable[..., tuple[str, nn.Module]] | None:
+        """What makes a layer of this kind, from its place in the list and its options; None for those of neurons."""
+        match kind:
+            case "linear":
+                return self._linear
+            case "conv":
+                return self._conv
+            case "temporal":
+                return self._temporal
+            case "max_pool":
+                return self._max_pool
+            case "average_pool":
+                return self._average_pool
+            case "flatten":
+                return self._flatten
+            case "neuron":
+                return self._neuron
+        return None
 
     def flat(self, index: int, kind: str) -> int:
         if len(self.shape) != 1:
@@ -122,23 +133,47 @@ class _Maker:
         kind = BinaryLinear if self._binary else Linear
         return f"linear{self.synapses}", kind(inputs, outputs, bias=bias)
 
-    def _conv(self, index: int, outputs: int, kernel: Any, bias: bool = True, **options: Any) -> tuple[str, nn.Module]:
+    def _conv(
+        self, index: int, outputs: int, kernel: Sides, stride: Sides = 1, padding: Sides = 0, dilation: Sides = 1,
+        groups: int = 1, bias: bool = True,
+    ) -> tuple[str, nn.Module]:  # fmt: skip
         inputs = self._image(index, "conv")
         self.synapses += 1
         kind = BinaryConv2d if self._binary else Conv2d
-        geometry = {key: value if key == "groups" else _pair(value) for key, value in options.items()}
-        layer = kind(inputs, outputs, _pair(kernel), bias=bias, **cast(Any, geometry))
+        layer = kind(inputs, outputs, _pair(kernel), _pair(stride), _pair(padding), _pair(dilation), groups, bias)
         return f"conv{self.synapses}", self._measured(index, "conv", layer)
 
-    def _temporal(self, index: int, outputs: int, kernel: int, **options: Any) -> tuple[str, nn.Module]:
+    def _temporal(
+        self, index: int, outputs: int, kernel: int, dilation: int = 1, bias: bool = True
+    ) -> tuple[str, nn.Module]:
         inputs = self.flat(index, "temporal")
         self.synapses, self.shape = self.synapses + 1, (outputs,)
-        return f"conv{self.synapses}", TemporalConv(inputs, outputs, kernel, binary=self._binary, **options)
+        layer = TemporalConv(inputs, outputs, kernel, dilation, binary=self._binary, bias=bias)
+        return f"conv{self.synapses}", layer
 
-    def _pool(self, index: int, kind: str, kernel: Any, stride: Any = None, padding: Any = 0) -> tuple[str, nn.Module]:
+    def _max_pool(
+        self, index: int, kernel: Sides, stride: Sides | None = None, padding: Sides = 0
+    ) -> tuple[str, nn.Module]:
+        return self._pool(index, "max_pool", nn.MaxPool2d, kernel, stride, padding)
+
+    def _average_pool(
+        self, index: int, kernel: Sides, stride: Sides | None = None, padding: Sides = 0
+    ) -> tuple[str, nn.Module]:
+        return self._pool(index, "average_pool", nn.AvgPool2d, kernel, stride, padding)
+
+    def _pool(
+        self, index: int, kind: str, make: type[nn.Module], kernel: Sides, stride: Sides | None, padding: Sides
+    ) -> tuple[str, nn.Module]:
         self._image(index, kind)
-        layer = _POOLS[kind](_pair(kernel), _pair(kernel if stride is None else stride), _pair(padding))
+        layer = make(_pair(kernel), _pair(kernel if stride is None else stride), _pair(padding))
         return f"pool{self.synapses}", self._measured(index, kind, layer)
+
+    def _flatten(self, index: int) -> tuple[str, nn.Module]:  # noqa: ARG002
+        self.shape = (math.prod(self.shape),)
+        return "flatten", nn.Flatten(1)
+
+    def _neuron(self, index: int) -> tuple[str, nn.Module]:  # noqa: ARG002
+        return f"neuron{self.synapses}", self.neuron.sized(self.shape[0])
 
     @property
     def _binary(self) -> bool:
@@ -157,9 +192,9 @@ class _Maker:
         return layer
 
 
-def _pair(value: Any) -> tuple[int, int]:
+def _pair(value: Sides) -> tuple[int, int]:
     """A number or (rows, columns) as (rows, columns)."""
-    sides = [value, value] if isinstance(value, int) else value
-    if not isinstance(sides, list | tuple) or len(sides) != 2 or not all(isinstance(side, int) for side in sides):
+    sides = value if isinstance(value, list) else [value, value]
+    if len(sides) != 2 or not all(type(side) is int for side in sides):
         raise TypeError(f"expected a whole number or a list of two, got {value!r}")
     return sides[0], sides[1]

@@ -6,6 +6,7 @@ time steps from 0. `config()` is JSON; `build(config)` makes an equal neuron.
 
 from typing import Any
 
+from edgesnn.arguments import checked, described
 from edgesnn.errors import ConfigError
 from edgesnn.neurons.base import Neuron
 from edgesnn.neurons.empf import EMPF, empf_step, parallel_empf_step
@@ -37,11 +38,12 @@ _KINDS: dict[str, type[Neuron]] = {
 
 def build(config: dict[str, Any]) -> Neuron:
     """The neuron that `config()` described. Raises ConfigError for an unknown kind or argument."""
-    arguments = dict(config)
+    arguments = described("neuron", config, "lif")
     kind = arguments.pop("kind", None)
     if not isinstance(kind, str) or kind not in _KINDS:
         raise ConfigError(f"neuron kind: expected one of {sorted(_KINDS)}, got {kind!r}")
+    make, see = _KINDS[kind], f"edgesnn.neurons.{_KINDS[kind].__name__}"
     try:
-        return _KINDS[kind](**arguments)
+        return make(**checked(f"neuron '{kind}'", make, arguments, see))
     except TypeError as error:
-        raise ConfigError(f"neuron '{kind}': {error}; see edgesnn.neurons.{_KINDS[kind].__name__}") from None
+        raise ConfigError(f"neuron '{kind}': {error}; see {see}") from None

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from edgesnn.errors import ConfigError
 
+FLOAT32 = torch.finfo(torch.float32)
+
 
 class Neuron(nn.Module, ABC):
     """A spiking neuron. Parameters hold one value, or T values used in turn (index t modulo T).
@@ -75,11 +77,19 @@ def above(threshold: float) -> float:
     return 0.5 * math.erfc(threshold / math.sqrt(2))
 
 
+def positive(value: float) -> bool:
+    """Whether float32, in which networks compute, has the number as one above 0; NaN is none."""
+    return FLOAT32.tiny <= value <= FLOAT32.max
+
+
 def check_lam_theta(neuron: str, lam: float, theta: float) -> None:
     if not 0.0 <= lam <= 1.0:
         raise ConfigError(f"{neuron}: expected a leak lam in [0, 1], got {lam}")
-    if not 0.0 < theta < float("inf"):
-        raise ConfigError(f"{neuron}: expected a threshold theta > 0, got {theta}")
+    if not positive(theta):
+        raise ConfigError(
+            f"{neuron}: expected a threshold theta > 0, {FLOAT32.tiny:.3g} to {FLOAT32.max:.3g} as float32 has them, "
+            f"got {theta}"
+        )
 
 
 def check_steps(neuron: str, steps: int | None) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from edgesnn.errors import ConfigError
 from edgesnn.neurons.base import (
+    FLOAT32,
     Neuron,
     at_step,
     by_channel,
@@ -40,6 +41,9 @@ class MembraneNormEMPF(Neuron):
         super().__init__()
         check_lam_theta("MembraneNormEMPF", lam, theta)
         check_steps("MembraneNormEMPF", steps)
+        for name, value in (("w1", w1), ("w2", w2)):
+            if not abs(value) <= FLOAT32.max:
+                raise ConfigError(f"MembraneNormEMPF: expected a finite {name}, as float32 has them, got {value}")
         self.initial = {"lam": lam, "theta": theta, "steps": steps, "w1": w1, "w2": w2}
         self.lam_raw = leak_parameter(steps, lam)
         self.theta_raw = nn.Parameter(filled(steps, softplus_inverse(theta)))

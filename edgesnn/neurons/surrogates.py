@@ -46,7 +46,7 @@ SURROGATES: dict[str, Surrogate] = {
 
 
 def check_surrogate(neuron: str, surrogate: str, width: float | None) -> None:
-    if surrogate not in SURROGATES:
+    if surrogate not in list(SURROGATES):  # a list is none either, and has no hash
         raise ConfigError(f"{neuron} surrogate: expected one of {sorted(SURROGATES)}, got {surrogate!r}")
     if width is not None and not 0.0 < width < math.inf:
         raise ConfigError(f"{neuron}: expected a surrogate width > 0 or None for theta, got {width}")

@@ -5,6 +5,7 @@ x [T, N, ...], y [N] class indexes, generator a torch.Generator for the rule's o
 
 from typing import Any
 
+from edgesnn.arguments import checked, described
 from edgesnn.errors import ConfigError
 from edgesnn.rules.base import Rule, Update
 from edgesnn.rules.bptt import BPTT
@@ -23,13 +24,14 @@ _NUMBERS = ("k", "n")
 
 def build(config: dict[str, Any]) -> Rule:
     """The rule that `Rule.config()` described, such as {"kind": "sltt", "k": 4}."""
-    arguments = dict(config)
+    arguments = described("rule", config, "sltt")
     kind = arguments.pop("kind", None)
     _check_kind(kind)
+    make, see = _KINDS[kind], f"edgesnn.rules.{_KINDS[kind].__name__}"
     try:
-        return _KINDS[kind](**arguments)
+        return make(**checked(f"rule '{kind}'", make, arguments, see))
     except TypeError as error:
-        raise ConfigError(f"rule '{kind}': {error}") from None
+        raise ConfigError(f"rule '{kind}': {error}; see {see}") from None
 
 
 def parse(text: str) -> dict[str, Any]:

@@ -61,6 +61,26 @@ def test_neurons_by_channel_get_their_channels():
             r"^sequence layer 2: expected a synapse before another neuron1",
         ),
         ([CONV | {"groups": 3}], r"^sequence layer 0, 'conv': in_channels must be divisible by groups; see"),
+        (
+            [CONV | {"outputs": True}],
+            r"^sequence layer 0, 'conv': expected outputs >= 1, got True; give a whole number",
+        ),
+        (
+            [CONV | {"bias": "false"}],
+            r"^sequence layer 0, 'conv': bias: expected true or false, got 'false'; see edgesnn",
+        ),
+        ([CONV | {"groups": 1.5}], r"^sequence layer 0, 'conv': groups: expected a whole number, got 1.5"),
+        ([CONV | {"stride": True}], r"^sequence layer 0, 'conv': expected a whole number or a list of two, got True"),
+        ([CONV | {"kernel": [3, 2.5]}], r"^sequence layer 0, 'conv': expected a whole number or a list of two, got"),
+        ([{"kind": "max_pool"}], r"^sequence layer 0, 'max_pool': .*'kernel'"),
+        ([{"kind": "average_pool", "kernel": "2"}], r"^sequence layer 0, 'average_pool': expected a whole number or a"),
+        ([{"kind": "flatten", "end_dim": 2}], r"^sequence layer 0, 'flatten': .*'end_dim'"),
+        ([{"kind": "neuron", "lam": 0.5}], r"^sequence layer 0, 'neuron': .*'lam'"),
+        (
+            [{"kind": "flatten"}, {"kind": "temporal", "outputs": 4, "kernel": True}],
+            r"^sequence layer 1, 'temporal': kernel: expected a whole number, got True",
+        ),
+        ([{"kind": "lif", "strict": "no"}], r"^sequence layer 0: neuron 'lif': strict: expected true or false"),
         ([CONV | {"outputs": 2.5}], r"^sequence layer 0, 'conv': expected outputs >= 1, got 2.5; give a whole number"),
         (
             [{"kind": "flatten"}, LINEAR | {"outputs": -1}],

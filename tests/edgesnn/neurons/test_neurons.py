@@ -273,6 +273,11 @@ def test_config_rebuilds_the_neuron(neuron):
         (lambda: EMPF(lam=1.5), "lam in"),
         (lambda: EMPF(theta=0.0), "theta > 0"),
         (lambda: EMPF(theta=float("inf")), "theta > 0"),
+        (lambda: EMPF(theta=1e300), r"theta > 0, 1.18e-38 to 3.4e\+38 as float32 has them, got 1e\+300"),
+        (lambda: EMPF(theta=1e-300), "theta > 0, .*, got 1e-300"),
+        (lambda: LIF(theta=float("nan")), "LIF: expected a threshold theta > 0, .*, got nan"),
+        (lambda: neurons.MembraneNormEMPF(w1=float("nan")), "expected a finite w1, as float32 has them, got nan"),
+        (lambda: neurons.MembraneNormEMPF(w2=-1e39), r"expected a finite w2, .*, got -1e\+39"),
         (lambda: EMPF(steps=0), "steps >= 1"),
         (lambda: LIF(lam=-0.1), "lam in"),
         (lambda: LIF(lam=float("nan")), "lam in"),
@@ -291,3 +296,9 @@ def test_bad_arguments_are_one_line(make, words):
     with pytest.raises(ConfigError, match=words) as error:
         make()
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("theta", [torch.finfo(torch.float32).tiny, 1.0, torch.finfo(torch.float32).max])
+@pytest.mark.parametrize("make", [EMPF, LIF, lambda theta: LIF(theta=theta, train_theta=True)])
+def test_the_least_and_the_largest_threshold_are_what_they_are_given_as(make, theta):
+    assert make(theta=theta).theta_values().item() == pytest.approx(theta, rel=1e-5)

@@ -254,11 +254,11 @@ def test_a_wrong_short_name_is_one_line(text, error):
 @pytest.mark.parametrize(
     ("config", "error"),
     [
-        ({"kind": "sltt", "k": 2.0}, "SLTT: expected k >= 1 or None, got 2.0; give a whole number"),
-        ({"kind": "sltt", "k": "2"}, "SLTT: expected k >= 1 or None, got '2'"),
-        ({"kind": "sltt", "k": True}, "SLTT: expected k >= 1 or None, got True"),
-        ({"kind": "ttlbp", "k": 1.5}, "TTLBP: expected k >= 1 or None, got 1.5"),
-        ({"kind": "ttlbp", "n": 2.0}, "TTLBP: expected n >= 1 or None, got 2.0"),
+        ({"kind": "sltt", "k": 2.0}, "rule 'sltt': k: expected a whole number or None, got 2.0; see"),
+        ({"kind": "sltt", "k": "2"}, "k: expected a whole number or None, got '2'"),
+        ({"kind": "sltt", "k": True}, "k: expected a whole number or None, got True"),
+        ({"kind": "ttlbp", "k": 1.5}, "k: expected a whole number or None, got 1.5"),
+        ({"kind": "ttlbp", "n": 0}, "TTLBP: expected n >= 1 or None, got 0"),
         ({"kind": ["sltt"]}, r"one of bptt, dsr, ottt, sltt, ttlbp, got \['sltt'\]"),
         ({"kind": "dsr", "theta_decay": float("nan")}, "expected theta_decay >= 0, got nan"),
     ],
@@ -287,8 +287,9 @@ def test_what_no_rule_can_train_is_told_before_training(rule):
 
 def test_bad_arguments_are_one_line():
     net, (x, y) = network("empf"), batch()
-    with pytest.raises(ConfigError, match="k >= 1"):
-        rules.SLTT(0)
+    for k in (0, 2.0, "2", True):
+        with pytest.raises(ConfigError, match=f"SLTT: expected k >= 1 or None, got {k!r}; give a whole number"):
+            rules.SLTT(k)
     with pytest.raises(TrainingError, match="k=6 of 5"):
         rules.SLTT(6).backward(net, x, y, generator())
     with pytest.raises(ConfigError, match="hebb"):
