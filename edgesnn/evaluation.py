@@ -11,9 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from edgesnn.data import Dataset, Images
-from edgesnn.errors import ConfigError, DataError
+from edgesnn.errors import ConfigError, DataError, TrainingError
 from edgesnn.layers import leaky_integrate
-from edgesnn.models import Network
+from edgesnn.models import Network, evaluating
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,22 +82,30 @@ def evaluate(
     """Accuracy of a network on one split, by the protocol of `Dataset.evaluation_batches`.
 
     Any other implementation of the network is measured alike: feed it the same batches, step by step, and add up
-    `score` of its accumulated readout.
+    `score` of its accumulated readout. TrainingError where there is nothing to decide by: NaN in the network or in what
+    it answers.
     """
     if steps is not None and steps < 1:
         raise ConfigError(f"evaluate: expected steps >= 1, got {steps}; leave it out for the data's own")
     _check_split_labels(net, data, split)
-    training = net.training
-    net.eval()
+    for name, tensor in (*net.named_parameters(), *net.named_buffers()):  # spikes hide NaN, which is below every theta
+        if tensor.isnan().any():
+            raise TrainingError(
+                f"evaluate: expected a network of numbers, got NaN in '{name}'; take an earlier checkpoint, or train "
+                "it again with a lower lr"
+            )
     total = Evaluation(np.zeros((net.classes, net.classes), np.int64))
-    try:
-        with torch.no_grad():
-            for x, y in data.evaluation_batches(split, steps, continuous):
-                if not len(x):
-                    raise _no_frame(data, split)
-                total += score(leaky_integrate(net.readout, net(placed(x, net))).cpu().double(), y)
-    finally:
-        net.train(training)
+    with evaluating(net), torch.no_grad():
+        for x, y in data.evaluation_batches(split, steps, continuous):
+            if not len(x):
+                raise _no_frame(data, split)
+            accumulated = leaky_integrate(net.readout, net(placed(x, net))).cpu().double()
+            if accumulated.isnan().any():
+                raise TrainingError(
+                    f"evaluate: expected logits that are numbers, got NaN on '{split}' of '{data.name}'; look for "
+                    "NaN, infinity or too large values in the data"
+                )
+            total += score(accumulated, y)
     return total
 
 

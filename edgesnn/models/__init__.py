@@ -9,6 +9,7 @@ readout); image networks take `input_shape` (channels, height, width). `build(ne
 from edgesnn.models.blocks import Attention, Block, Chain, Feedback, Residual, chains, leaves
 from edgesnn.models.convolutional import alexnet, convnet, lenet1, lenet2
 from edgesnn.models.dense import mlp, recurrent
+from edgesnn.models.modes import evaluating
 from edgesnn.models.network import Network
 from edgesnn.models.nf_resnet import nf_resnet34, nf_resnet50
 from edgesnn.models.registry import CONSTRUCTORS, NORMS, WEIGHTS, build, takes_images
@@ -32,6 +33,7 @@ __all__ = [
     "build",
     "chains",
     "convnet",
+    "evaluating",
     "leaves",
     "lenet1",
     "lenet2",

@@ -165,7 +165,7 @@ def _checked_neurons(net: Network) -> list[LIF]:
         if not isinstance(module, LIF):
             raise TrainingError(
                 f"DSR: {name}: expected LIF or IF neurons, whose rates tend to a clamp, got {type(module).__name__}; "
-                "use sltt, ottt or bptt"
+                'use sltt, ottt or bptt, or neuron = { kind = "lif" } in the [model] of a configuration file'
             )
         if module.reset != "subtract":
             raise TrainingError(

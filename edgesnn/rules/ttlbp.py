@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from edgesnn.errors import ConfigError, TrainingError
 from edgesnn.layers.window import WindowWeights
-from edgesnn.models import Network, units
+from edgesnn.models import Network, evaluating, units
 from edgesnn.models.blocks import Chain
 from edgesnn.models.network import State
 from edgesnn.models.units import in_blocks
@@ -113,12 +113,10 @@ def blocks(net: Network, n: int | None) -> list[Chain]:
 @torch.no_grad()
 def _features(net: Network, chains: list[Chain]) -> list[int]:
     """How many values leave each block."""
-    training = net.training
-    net.eval()
     h = torch.zeros(1, *net.input_shape, device=next(net.parameters()).device, dtype=next(net.parameters()).dtype)
     sizes = []
-    for chain in chains:
-        h, _ = chain.step(h, {}, 0)
-        sizes.append(math.prod(h.shape[1:]))
-    net.train(training)
+    with evaluating(net):
+        for chain in chains:
+            h, _ = chain.step(h, {}, 0)
+            sizes.append(math.prod(h.shape[1:]))
     return sizes
