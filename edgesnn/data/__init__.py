@@ -1,7 +1,9 @@
 """Data sets with fixed splits, and a user's own CSV streams. Imports torch only when batches are made."""
 
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from edgesnn.data.arrays import from_images, from_npz, from_recordings
 from edgesnn.data.clips import from_events, simulated_events
@@ -12,6 +14,9 @@ from edgesnn.data.images import digits, mnist5k
 from edgesnn.data.variation import Variation
 from edgesnn.data.watch import watch
 from edgesnn.errors import DataError
+
+if TYPE_CHECKING:
+    from edgesnn.data import encoders
 
 __all__ = [
     "Clips",
@@ -24,6 +29,7 @@ __all__ = [
     "Variation",
     "absolute",
     "digits",
+    "encoders",
     "fashion",
     "frames",
     "from_csv",
@@ -67,3 +73,9 @@ def load(name: str | Path) -> Dataset:
     raise DataError(
         f"data: expected one of {sorted(_LOADERS)}, a path ending in .csv or .npz, or a folder of events, got '{name}'"
     )
+
+
+def __getattr__(name: str) -> Any:
+    if name == "encoders":  # which imports torch
+        return import_module("edgesnn.data.encoders")
+    raise AttributeError(f"module 'edgesnn.data' has no attribute '{name}'")

@@ -15,6 +15,7 @@ from edgesnn.data.variation import Draw, Variation, draw, varied
 from edgesnn.errors import DataError
 
 Batch = tuple[Tensor, Tensor]
+Pixels = NDArray[np.floating] | NDArray[np.uint8]
 EVALUATION_BATCH = 500  # images at a time; bounds memory, has no effect on results
 
 
@@ -52,11 +53,10 @@ def _image_training(
 ) -> Iterator[Batch]:
     _check_steps(data, images, steps)
     border = [(0, 0)] * (images.values.ndim - 2) + [(data.shift, data.shift)] * 2
-    pixels = torch.from_numpy(np.pad(images.values, border) if data.shift else images.values)
-    labels = torch.from_numpy(images.labels)
-    for batch in _shuffled(data, len(labels), batch_size, generator):
-        crops = _random_crops(pixels[batch], data.shift, generator)
-        yield _over_time(data, crops.numpy(), steps), labels[batch]
+    pixels = np.pad(images.values, border) if data.shift else images.values
+    for batch in _shuffled(data, len(images), batch_size, generator):
+        crops = _random_crops(pixels[batch.numpy()], data.shift, generator)
+        yield _over_time(data, crops, steps), torch.from_numpy(images.labels[batch.numpy()])
 
 
 def _check_steps(data: Dataset, images: Images, steps: int) -> None:
@@ -67,30 +67,30 @@ def _check_steps(data: Dataset, images: Images, steps: int) -> None:
         )
 
 
-def _over_time(data: Dataset, values: NDArray[np.floating] | NDArray[np.uint8], steps: int) -> Tensor:
+def _over_time(data: Dataset, values: Pixels, steps: int) -> Tensor:
     """Normalized x [T, N, C, H, W] of clips [N, T, C, H, W], or of images [N, C, H, W], which stand still."""
     x = torch.from_numpy(data.normalize(values))
     return x.transpose(0, 1) if x.dim() == 5 else x.expand(steps, *x.shape)
 
 
-def _random_crops(x: Tensor, margin: int, generator: torch.Generator) -> Tensor:
+def _random_crops(x: Pixels, margin: int, generator: torch.Generator) -> Pixels:
     """x [N, ..., H + 2*margin, W + 2*margin] -> [N, ..., H, W], cut at a place drawn for each image or clip."""
     if margin == 0:
         return x
     count, *between, height, width = x.shape
     x = x.reshape(count, -1, height, width)
-    top, left = torch.randint(2 * margin + 1, (2, count), generator=generator)
-    rows = top[:, None] + torch.arange(height - 2 * margin)  # [N, H]
-    columns = left[:, None] + torch.arange(width - 2 * margin)  # [N, W]
-    crops = x[torch.arange(count)[:, None, None], :, rows[:, :, None], columns[:, None, :]]  # [N, H, W, C]
-    return crops.permute(0, 3, 1, 2).unflatten(1, between)
+    top, left = torch.randint(2 * margin + 1, (2, count), generator=generator).numpy()
+    rows = top[:, None] + np.arange(height - 2 * margin)  # [N, H]
+    columns = left[:, None] + np.arange(width - 2 * margin)  # [N, W]
+    crops = x[np.arange(count)[:, None, None], :, rows[:, :, None], columns[:, None, :]]  # [N, H, W, C]
+    return crops.transpose(0, 3, 1, 2).reshape(count, *between, height - 2 * margin, width - 2 * margin)
 
 
 def _image_evaluation(data: Dataset, images: Images, steps: int) -> Iterator[Batch]:
     _check_steps(data, images, steps)
     for start in range(0, len(images), EVALUATION_BATCH):
         part = slice(start, start + EVALUATION_BATCH)
-        y = torch.from_numpy(images.labels[part])
+        y = torch.from_numpy(images.labels[part].copy())  # torch refuses a reversed array
         scored = torch.full((steps, len(y)), -1)
         scored[-1] = y
         yield _over_time(data, images.values[part], steps), scored

@@ -24,7 +24,8 @@ _SPLIT_SEED = 0
 def simulated_events(steps: int = STEPS, camera: Saccades | None = None) -> Dataset:
     """Simulated event streams of the 5,000 digits of `mnist5k` (see `edgesnn.data.events.saccades`), in its splits.
 
-    Each stream is `steps` frames of 2x34x34 event counts over 300 ms. Computed once and kept in the user's cache.
+    Each stream is `steps` frames of 2x34x34 event counts over 300 ms, of 8 bits as in `from_events`. Computed once and
+    kept in the user's cache.
     """
     camera = Saccades() if camera is None else camera
     source = mnist5k()
@@ -49,12 +50,18 @@ def _simulated(images: NDArray[np.generic], steps: int, camera: Saccades) -> NDA
     return np.stack([_bytes(event_frames(events, steps, camera.duration_us)) for events in streams])
 
 
-def from_events(folder: Path, steps: int = STEPS, shape: tuple[int, int] | None = None) -> Dataset:
+def from_events(folder: str | Path, steps: int = STEPS, shape: tuple[int, int] | None = None) -> Dataset:
     """A data set from FOLDER/CLASS/RECORDING, each file as `read_events` takes it, as `steps` frames of event counts.
+
+    Counts have 8 bits, as the inputs of devices have: more than 255 events of a pixel, polarity and frame count as 255.
+    Where that happens, more steps keep them apart.
 
     A fixed shuffle of each class: its first 60 % train, the next 20 % validation, the rest test. shape: (height, width)
     of the sensor; without it the largest that a file names or needs.
     """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DataError(f"{folder}: expected a folder of recordings, found none there")
     classes = tuple(sorted(path.name for path in folder.iterdir() if path.is_dir()))
     if len(classes) < 2:
         raise DataError(f"{folder}: expected a folder of recordings for each of at least 2 classes, got {len(classes)}")
@@ -78,4 +85,5 @@ def from_events(folder: Path, steps: int = STEPS, shape: tuple[int, int] | None 
 
 
 def _bytes(counts: NDArray[np.int32]) -> NDArray[np.uint8]:
+    """Counts that end at 255."""
     return np.minimum(counts, 255).astype(np.uint8)

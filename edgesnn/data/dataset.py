@@ -131,7 +131,11 @@ class Dataset:
             raise DataError(f"{where}: expected classes of different names, got {list(self.classes)}; rename some")
         if self.steps < 1:
             raise DataError(f"{where}: steps: expected at least 1, got {self.steps}; give more")
-        if self.shift < 0 or (self.shift and len(self.input_shape) != 3):
+        if (
+            not isinstance(self.shift, int | np.integer)
+            or self.shift < 0
+            or (self.shift and len(self.input_shape) != 3)
+        ):
             raise DataError(
                 f"{where}: shift: expected pixels to move samples [C, H, W] by, got {self.shift} for samples of shape "
                 f"{self.input_shape}; leave it out"

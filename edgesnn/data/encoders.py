@@ -37,10 +37,14 @@ def latency(x: Tensor, steps: int) -> Tensor:
 def delta(x: Tensor, threshold: float) -> Tensor:
     """Send on delta: s[t] = sign(x[t] - r) where |x[t] - r| >= threshold, else 0; then r moves by threshold * s[t].
 
-    [T, ...] -> [T, ...] of -1, 0 and 1. r starts at x[0], so that the first step is silent.
+    [T, ...] -> [T, ...] of -1, 0 and 1, float32 where x is of integers. r starts at x[0], so that the first step is
+    silent.
     """
     if not threshold > 0:
         raise DataError(f"delta encoder: expected a threshold above 0, got {threshold}")
+    if not x.dim() or not len(x):
+        raise DataError(f"delta encoder: expected values [T, ...] of at least 1 time step, got {tuple(x.shape)}")
+    x = x.to(torch.result_type(x, 1.0))
     reference, spikes = x[0].clone(), torch.zeros_like(x)
     for t in range(1, len(x)):
         change = x[t] - reference
@@ -50,8 +54,8 @@ def delta(x: Tensor, threshold: float) -> Tensor:
 
 
 def _check_steps(steps: int) -> None:
-    if steps < 1:
-        raise DataError(f"encoder: expected at least 1 time step, got {steps}")
+    if not hasattr(steps, "__index__") or steps < 1:
+        raise DataError(f"encoder: expected at least 1 time step, a whole number, got {steps}")
 
 
 def _check_unit(x: Tensor, name: str) -> None:

@@ -1,4 +1,4 @@
-"""Descriptions are checked by the annotations of what they make: text is no truth, and 1.5 or True no number of steps."""
+"""Descriptions are checked by the annotations of what they make: text is no truth value, 1.5 no number of steps."""
 
 import inspect
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from edgesnn import arguments, models, neurons, optimizers, rules
 from edgesnn.errors import ConfigError
 
 
-def make(steps: int, names: Sequence[int] = (), rate: float = 0.5, limit: float | None = None, fast: bool = False):  # noqa: ARG001
+def make(steps: int, names: Sequence[int] = (), rate: float = 0.5, limit: float | None = None, fast: bool = False):
     pass
 
 

@@ -12,6 +12,9 @@ def event_frames(events: Events, steps: int, duration_us: int | None = None) -> 
 
     Step of an event: floor(T * (t - t0) / duration), t0 the first event. Without a duration the last event ends the
     last step; events behind a given duration are left out.
+
+    Raises:
+        DataError: less than one step, or a duration that is not above 0; both are whole numbers.
     """
     bins, inside = _bins(events, steps, duration_us)
     height, width = events.shape
@@ -22,6 +25,8 @@ def event_frames(events: Events, steps: int, duration_us: int | None = None) -> 
 
 def _bins(events: Events, steps: int, duration_us: int | None) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     _check_steps(steps)
+    if duration_us is not None and (not isinstance(duration_us, int | np.integer) or duration_us < 1):
+        raise DataError(f"events: expected a duration of at least 1 microsecond, a whole number, got {duration_us}")
     if not len(events):
         return events.t, np.zeros(0, bool)
     since = events.t - events.t[0]
@@ -50,5 +55,5 @@ def voxel_grid(events: Events, bins: int) -> NDArray[np.float32]:
 
 
 def _check_steps(steps: int) -> None:
-    if steps < 1:
-        raise DataError(f"events: expected at least 1 time step, got {steps}")
+    if not isinstance(steps, int | np.integer) or steps < 1:
+        raise DataError(f"events: expected at least 1 time step, a whole number, got {steps}")

@@ -1,6 +1,8 @@
 """What an event stream is."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -44,6 +46,8 @@ class Events:
                 whole = bool((np.abs(values) < 2**63).all() and (values == np.floor(values)).all())
             if not whole:
                 raise DataError(f"{place}: expected whole numbers in '{name}', got others; t is in microseconds")
+        if shape is not None and not _is_size(shape):
+            raise DataError(f"{place}: expected a sensor's shape (height, width) in pixels, got {shape!r}; give both")
         order = np.argsort(columns["t"], kind="stable")
         t, x, y, p = (columns[name][order].astype(np.int64) for name in "txyp")
         if shape is None:
@@ -60,3 +64,9 @@ class Events:
         if not (np.isin(p, (0, 1)).all() or np.isin(p, (-1, 1)).all()):
             raise DataError(f"{place}: expected p of 0 and 1, or of -1 and 1, got {sorted(set(p.tolist()))[:4]}")
         return cls(t, x.astype(np.int32), y.astype(np.int32), (p > 0).astype(np.int8), shape)
+
+
+def _is_size(shape: Any) -> bool:
+    """Whether it is (height, width)."""
+    pair = isinstance(shape, Sequence) and len(shape) == 2
+    return pair and all(isinstance(side, int | np.integer) and side > 0 for side in shape)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 import edgesnn as es
 from edgesnn.data import Clips, Frame, Images, Recording, from_images, from_npz, from_recordings
@@ -22,6 +23,11 @@ def arrays(**changes):
     parts = {"train": images(9), "validation": images(3), "test": images(3)}
     entries = {f"{name}_x": part.values for name, part in parts.items()}
     return entries | {f"{name}_y": part.labels for name, part in parts.items()} | changes
+
+
+def all_batches(data):
+    """Those of an epoch, then those of the test split."""
+    return [*data.training_batches(2, 4, torch.Generator().manual_seed(0)), *data.evaluation_batches("test")]
 
 
 def test_images_are_normalized_by_the_training_split_alone():
@@ -186,3 +192,33 @@ def test_what_is_no_zip_is_named(tmp_path):
     (tmp_path / "mine.npz").write_text("values")
     with pytest.raises(DataError, match=r"expected a \.npz file of arrays"):
         from_npz(tmp_path / "mine.npz")
+
+
+@pytest.mark.parametrize("dtype", ["f4", ">f4", ">u2", "f2"])
+@pytest.mark.parametrize("shift", [0, 1])
+def test_arrays_may_be_reversed_of_another_byte_order_and_read_only(dtype, shift):
+    """As NumPy's own functions take them: the batches are those of a plain copy."""
+    plain = images(9)
+    values, labels = plain.values[::-1].astype(dtype)[::-1], plain.labels[::-1].copy()[::-1]
+    values.setflags(write=False)
+    odd = Images(values, labels)
+    assert odd.values.strides[0] < 0
+    assert odd.labels.strides[0] < 0
+    found, expected = (from_images(part, None, part, shift=shift) for part in (odd, plain))
+    for (x, y), (x2, y2) in zip(all_batches(found), all_batches(expected), strict=True):
+        assert torch.equal(x, x2)
+        assert torch.equal(y, y2)
+
+
+def test_recordings_may_be_reversed_and_of_another_byte_order():
+    rows = np.arange(18.0).reshape(9, 2)
+    odd, plain = Recording(0, rows.astype(">f8")[::-1], 0), Recording(0, rows[::-1].copy(), 0)
+    found, expected = (from_recordings([part] * 2, [], [part], ["a"], Frame(2, 1, 2)) for part in (odd, plain))
+    for (x, y), (x2, y2) in zip(all_batches(found), all_batches(expected), strict=True):
+        assert torch.equal(x, x2)
+        assert torch.equal(y, y2)
+
+
+def test_images_move_by_whole_pixels():
+    with pytest.raises(DataError, match=r"shift: expected pixels to move samples .* by, got 1.5 for"):
+        from_images(images(9), None, images(3), shift=1.5)

@@ -82,3 +82,19 @@ def test_a_folder_of_too_few_is_one_line(tmp_path):
         es.data.load(recordings(tmp_path / "one", (5,)))
     with pytest.raises(DataError, match="at least 4 recordings, got 2"):
         es.data.load(recordings(tmp_path / "few", (5, 2)))
+    with pytest.raises(DataError, match="none: expected a folder of recordings, found none there"):
+        es.data.from_events(str(tmp_path / "none"))
+
+
+def test_counts_end_at_255(tmp_path):
+    """As bytes do, which are the inputs of devices: 256 and 3000 events of a pixel and frame look alike."""
+    for name, count in (("dense", 3000), ("sparse", 256)):
+        (tmp_path / name).mkdir()
+        for i in range(4):
+            t = np.arange(count)
+            np.savez(tmp_path / name / f"{i}.npz", t=t, x=t * 0, y=t * 0, p=t * 0 + 1)
+    data = es.data.from_events(str(tmp_path), steps=1)
+    assert data.train.values.dtype == np.uint8
+    assert data.train.values[:, 0, 1, 0, 0].tolist() == [255] * len(data.train)
+    finer = es.data.from_events(tmp_path, steps=2)  # a way out
+    assert finer.train.values[:, 0, 1, 0, 0].tolist() == [255 if label == 0 else 128 for label in finer.train.labels]

@@ -1,5 +1,8 @@
 """Encoders are their equations."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from hypothesis import given
@@ -45,10 +48,27 @@ def test_delta_follows_the_signal_within_a_threshold_when_it_is_slow(moves):
     assert ((x - followed).abs() < 0.5 + 1e-9).all()
 
 
+def test_delta_of_integers_is_that_of_their_values():
+    x = torch.tensor([[9], [5], [5], [0], [255]], dtype=torch.uint8)
+    spikes = encoders.delta(x, 2.0)
+    assert spikes.dtype == torch.float32
+    assert spikes.flatten().tolist() == [0, -1, -1, -1, 1]
+    assert torch.equal(spikes, encoders.delta(x.float(), 2.0))
+
+
+def test_encoders_are_found_without_being_imported():
+    code = "import torch, edgesnn as es; print(es.data.encoders.direct(torch.ones(1), 2).tolist())"
+    result = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[[1.0], [1.0]]"
+
+
 def test_bad_input_is_one_line():
     generator = torch.Generator()
     for call, words in [
         (lambda: encoders.direct(torch.zeros(1), 0), "at least 1"),
+        (lambda: encoders.direct(torch.zeros(1), 2.5), "whole number, got 2.5"),
+        (lambda: encoders.delta(torch.zeros(0, 3), 1.0), r"at least 1 time step, got \(0, 3\)"),
+        (lambda: encoders.delta(torch.tensor(1.0), 1.0), r"at least 1 time step, got \(\)"),
         (lambda: encoders.rate(torch.tensor([1.5]), 2, generator), r"\[0, 1\], got 1.5"),
         (lambda: encoders.latency(torch.tensor([-0.5]), 2), "scale them"),
         (lambda: encoders.delta(torch.zeros(2), 0.0), "threshold above 0"),

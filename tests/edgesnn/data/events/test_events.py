@@ -120,6 +120,29 @@ def test_a_damaged_compressed_file_is_one_line(tmp_path):
         read_events(path)
 
 
+@pytest.mark.parametrize("shape", [(2,), (2, 3, 4), 5, (0, 0), (5.0, 7.0), "57"])
+def test_a_shape_that_is_no_sensor_is_one_line(tmp_path, shape):
+    (tmp_path / "e.csv").write_text("t,x,y,p\n10,1,0,1\n")
+    with pytest.raises(DataError, match=r"e.csv: expected a sensor's shape \(height, width\) in pixels, got"):
+        read_events(tmp_path / "e.csv", shape)
+
+
+@pytest.mark.parametrize("times", [[], [5, 6]])
+@pytest.mark.parametrize(
+    ("steps", "duration", "words"),
+    [
+        (2, 0, "a duration of at least 1 microsecond, a whole number, got 0"),
+        (2, -5, "duration .* got -5"),
+        (2, 30.5, "duration .* got 30.5"),
+        (2.5, None, "at least 1 time step, a whole number, got 2.5"),
+    ],
+)
+def test_no_time_is_no_frames(times, steps, duration, words):
+    zeros = [0] * len(times)
+    with pytest.raises(DataError, match=words):
+        event_frames(Events.checked(times, zeros, zeros, zeros, SHAPE, "here"), steps, duration)
+
+
 def test_a_missing_package_and_file_are_one_line(tmp_path, monkeypatch):
     with pytest.raises(DataError, match="found none"):
         read_events(tmp_path / "e.npz")
