@@ -46,11 +46,14 @@ def target(path: str | Path) -> Path:
 
 
 def write(path: Path, tensors: Tensors, metadata: dict[str, Any]) -> None:
-    """Writes beside the target and renames, so that an interruption leaves the older file."""
-    temporary = path.with_name(path.name + ".new")
+    """Writes a file as `folders.whole` does."""
     copies = {name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}
-    save_file(copies, temporary, {METADATA_KEY: json.dumps(metadata, sort_keys=True)})
-    temporary.replace(path)
+    described = {METADATA_KEY: json.dumps(metadata, sort_keys=True)}
+    with folders.whole(path) as temporary:
+        try:
+            save_file(copies, temporary, described)
+        except SafetensorError as error:  # the operating system's, in its words
+            raise OSError(str(error)) from None
 
 
 def read(path: Path) -> tuple[Tensors, dict[str, Any]]:

@@ -1,6 +1,8 @@
 """The folder that a command writes, made before the work whose results go there, and text that is put there whole."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from edgesnn.errors import ConfigError
@@ -24,7 +26,24 @@ def make(path: str | Path) -> Path:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes beside the target and renames, so that an interruption leaves the older file."""
+    """Writes a file as `whole` does."""
+    with whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A file beside the target, to write within it, which then takes the target's place, so that an interruption leaves
+    the older file. ConfigError where it cannot be written, such as on a full disk, and nothing of it stays.
+    """
     temporary = path.with_name(path.name + ".new")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    try:
+        yield temporary
+        temporary.replace(path)
+    except OSError as error:
+        reason = error.strerror or error
+        raise ConfigError(
+            f"{path}: expected a file that can be written, got '{reason}'; make room, or choose another folder"
+        ) from None
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -8,10 +8,8 @@ RUN/checkpoint.safetensors   training state, from which an interrupted run goes 
 
 import json
 import math
-import shutil
 import tomllib
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
@@ -19,6 +17,7 @@ from typing import Any, Literal
 
 import numpy as np
 import tomli_w
+import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_core import PydanticCustomError
 
@@ -26,17 +25,14 @@ from edgesnn import checkpoint as files
 from edgesnn import data as datasets
 from edgesnn import folders, models, rules
 from edgesnn.data import Dataset
-from edgesnn.errors import ConfigError, TrainingError
+from edgesnn.errors import ConfigError, EdgesnnError, TrainingError
 from edgesnn.models import Network
+from edgesnn.run_folder import CHECKPOINT, CONFIG, EARLIER, HISTORY, LOGS, MODEL, replaced, settle
 from edgesnn.training import History, fit
 from edgesnn.training.processes import Processes
 from edgesnn.training.settings import SEEDS
+from edgesnn.training.structure import difference, structure
 
-CONFIG, MODEL, HISTORY, CHECKPOINT = "config.toml", "model.safetensors", "history.json", "checkpoint.safetensors"
-LOGS = "tensorboard"
-EARLIER = ".earlier"  # folder of what a training is about to replace
-#: The checkpoint goes aside first and comes back last: while the folder has one, it is that of the later training.
-_FILES = (CHECKPOINT, MODEL, HISTORY, CONFIG)
 #: Leak of the readout by default. A stream never ends: what is decided must be forgotten, and 0.93 was chosen for the
 #: watch stream by cross-validation. An image is one window of a few steps, all of which count.
 STREAM_LEAK, IMAGE_LEAK = 0.93, 1.0
@@ -246,7 +242,10 @@ def train(config: RunConfig, out: str | Path, resume: bool = False, progress: bo
     rule = rules.build(config.rule)
     folder = folders.make(out)
     first = Processes.of_this_run().first
-    with _replaced(folder, config) if first and not resume else nullcontext():
+    over = first and not resume
+    with replaced(folder) if over else nullcontext():
+        if over:
+            write_config(folder / CONFIG, config)
         history = fit(
             net,
             data,
@@ -267,46 +266,40 @@ def train(config: RunConfig, out: str | Path, resume: bool = False, progress: bo
         )
     run = Run(net, data, config, history)
     if first:
-        save_run(run, folder)
-        _settle(folder)  # where what is finished here was killed on its way
+        _write(run, folder)
+        settle(folder)  # where what is finished here was killed on its way
     return run
 
 
-@contextmanager
-def _replaced(folder: Path, config: RunConfig) -> Iterator[None]:
-    """Writes config.toml, with the files of an earlier training set aside until this one has a checkpoint; if it ends
-    before, they come back (if it is killed before, with the next training).
+def save_run(run: Run, folder: str | Path) -> None:
+    """Writes the folder of a run that is finished. One of an earlier run is replaced, its checkpoint included, when all
+    files are written. ConfigError for a network that `load_run` would not make again.
     """
-    _settle(folder)
-    aside = folder / EARLIER
-    aside.mkdir()
-    for name in _FILES:
-        if (folder / name).exists():
-            (folder / name).replace(aside / name)
-    write_config(folder / CONFIG, config)
-    try:
-        yield
-    finally:
-        if not (folder / CHECKPOINT).exists():
-            (folder / CONFIG).unlink()
-        _settle(folder)
-
-
-def _settle(folder: Path) -> None:
-    """Ends what `_replaced` began: by the checkpoint of the later training, or by the files of the earlier one."""
-    aside = folder / EARLIER
-    if not aside.is_dir():
-        return
-    if not (folder / CHECKPOINT).exists():
-        for name in reversed(_FILES):
-            if (aside / name).exists():
-                (aside / name).replace(folder / name)
-    shutil.rmtree(aside)
-
-
-def save_run(run: Run, folder: Path) -> None:
-    """Writes config.toml, history.json and, last, model.safetensors, with which a run is finished."""
     folder = folders.make(folder)
+    _check_made_again(run.net, folder)
+    with replaced(folder):
+        _write(run, folder)
+
+
+def _check_made_again(net: Network, folder: Path) -> None:
+    """ConfigError for a network that its config does not describe, such as one whose neurons were exchanged."""
+    try:
+        with torch.random.fork_rng(devices=[]):
+            again = _build(net.config)
+        files.load_weights(again, net.state_dict(), "weights")
+        found = difference(structure(net), structure(again))
+        reason = "{} is {!r}, made again {!r}".format(*found) if found else None
+    except EdgesnnError as error:
+        reason = str(error)
+    if reason:
+        raise ConfigError(
+            f"{folder}: expected a network that its config makes again, got another one: {reason}; build it by a "
+            "constructor of edgesnn.models, or keep its state_dict() in a file of your own"
+        )
+
+
+def _write(run: Run, folder: Path) -> None:
+    """Writes config.toml, history.json and, last, model.safetensors, with which a run is finished."""
     write_config(folder / CONFIG, run.config)
     metadata = {
         "config": run.net.config,
@@ -337,7 +330,7 @@ def load_run(folder: str | Path) -> Run:
         )
     if not (folder / MODEL).is_file() and (folder / EARLIER).is_dir():
         raise TrainingError(
-            f"{folder}: expected a finished run, got one killed before its first checkpoint; train it again, or "
+            f"{folder}: expected a finished run, got one killed before its first checkpoint; write it again, or "
             f"take the run of before from {folder / EARLIER}"
         )
     data = load_data(config)

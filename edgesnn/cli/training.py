@@ -35,7 +35,10 @@ def train(
         ),
     ] = None,
     rule: Annotated[
-        str | None, typer.Option(metavar="R", help="bptt, sltt, sltt:K, ottt, ottt:online, dsr, or ttlbp:K,N.")
+        str | None,
+        typer.Option(
+            metavar="R", help="bptt, sltt, sltt:K, ottt, ottt:online or ttlbp:K,N; dsr needs LIF neurons, by a CONFIG."
+        ),
     ] = None,
     sizes: Annotated[str | None, typer.Option(metavar="N,N", help="Widths or channels of --model.")] = None,
     leak: Annotated[
@@ -115,6 +118,8 @@ def quantize(
 
     texts = (("weights", weights), ("spikes", spikes))
     flags = {key: _bits(f"--{key}", text) for key, text in texts if text is not None}
+    if folder is not None and folder.resolve() == run.resolve():
+        raise ConfigError(f"{folder}: expected another folder than the run itself, which is kept; choose another -o")
     source = runs.load_run(run)
     target = folders.make(folder or run.with_name(f"{run.name}-quantized"))
     settings: dict[str, Any] = {**(source.config.quantization or {}), **flags}

@@ -36,9 +36,11 @@ class History:
 
 
 class TensorBoard:
-    """Loss, validation accuracy and learning rate of each epoch as TensorBoard logs in a folder; with None, nowhere."""
+    """Loss, validation accuracy and learning rate of each epoch, numbered from 1, as TensorBoard logs in a folder; with
+    None, nowhere. What the folder has of epochs after the first `done` is hidden: they are trained again.
+    """
 
-    def __init__(self, folder: str | Path | None, first_epoch: int = 0) -> None:
+    def __init__(self, folder: str | Path | None, done: int = 0) -> None:
         self._writer = None
         if folder is None:
             return
@@ -48,7 +50,7 @@ class TensorBoard:
             raise ConfigError(
                 "fit: logdir needs the package tensorboard; pip install edgesnn[tensorboard], or leave logdir out"
             ) from None
-        self._writer = SummaryWriter(str(folders.make(folder)), purge_step=first_epoch)
+        self._writer = SummaryWriter(str(folders.make(folder)), purge_step=done + 1)
 
     def write(self, number: int, epoch: Epoch) -> None:
         if self._writer is None:

@@ -20,9 +20,10 @@ from edgesnn.rules import Rule
 from edgesnn.training import batch as batches
 from edgesnn.training.fingerprint import fingerprint
 from edgesnn.training.history import Epoch, History
-from edgesnn.training.precision import PRECISIONS, multiplied_in
+from edgesnn.training.precision import multiplied_in
 from edgesnn.training.processes import Processes
 from edgesnn.training.settings import Settings, cosine
+from edgesnn.training.structure import difference, structure
 
 
 class Loop:
@@ -46,6 +47,7 @@ class Loop:
         self.net, self.data, self.rule, self.settings, self.processes = net, data, rule, settings, processes
         self.identity = {
             "config": files.plain(net.config, "fit: config of the network"),
+            "layers": structure(net),
             "settings": files.plain(self._described(), "fit: settings"),
         }
         self.boundless = {name for name, parameter in net.named_parameters() if parameter.isinf().any()}  # by design
@@ -188,10 +190,12 @@ class Loop:
         if not path.is_file():
             raise TrainingError(f"{path}: expected a checkpoint to go on from, none found; leave out --resume")
         tensors, metadata = files.read(path)
-        for key in ("config", "settings", "history"):
+        for key in (*self.identity, "history"):
             if key not in metadata:
                 raise TrainingError(f"{path}: not a training checkpoint: it has no '{key}'")
         _same(path, "network", self.identity["config"], metadata["config"])
+        if found := difference(self.identity["layers"], metadata["layers"]):
+            raise _of_another(path, *found)
         _same(path, "setting", self.identity["settings"], metadata["settings"])
         files.load_weights(self.net, files.without_prefix("model", tensors), str(path))
         files.load_weights(self.auxiliary, files.without_prefix("rule", tensors), str(path))
@@ -201,22 +205,23 @@ class Loop:
         self.history = History.from_json(metadata["history"])
 
     def _described(self) -> dict[str, Any]:
-        """What decides the numbers; options are left out at their default, so that checkpoints of before there was one
-        go on.
-        """
-        described = {**fingerprint(self.data), "rule": self.rule.config(), **self.settings.to_json()}
-        if self.processes.count > 1:
-            described["processes"] = self.processes.count
-        for name, default in (("accumulate", 1), ("precision", PRECISIONS[0])):
-            if described[name] == default:
-                del described[name]
-        return described
+        """What decides the numbers besides the network."""
+        return {
+            **fingerprint(self.data),
+            "rule": self.rule.config(),
+            **self.settings.to_json(),
+            "processes": self.processes.count,
+        }
 
 
 def _same(path: Path, what: str, expected: dict[str, Any], got: dict[str, Any]) -> None:
     for key in sorted(expected.keys() | got.keys()):
         if expected.get(key) != got.get(key):
-            raise TrainingError(
-                f"{path}: checkpoint of another training: {what} '{key}' expected {expected.get(key)!r}, "
-                f"got {got.get(key)!r}; use another checkpoint, or leave out --resume"
-            )
+            raise _of_another(path, f"{what} '{key}'", expected.get(key), got.get(key))
+
+
+def _of_another(path: Path, place: str, expected: Any, got: Any) -> TrainingError:
+    return TrainingError(
+        f"{path}: checkpoint of another training: {place} expected {expected!r}, got {got!r}; "
+        "use another checkpoint, or leave out --resume"
+    )

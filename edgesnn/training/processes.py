@@ -2,7 +2,8 @@
 
     torchrun --nproc-per-node 2 --no-python edgesnn train CONFIG.toml -o RUN
 
-Gradients are averaged once an update, weighted by the share's samples: those of one process with the joined batch.
+Gradients are averaged once an update, weighted by the share's samples: those of one process with the joined batch. A
+last batch of fewer than two samples a process is left out, as one of one sample is with one process.
 DistributedDataParallel would do so behind every backward call, of which an online rule has one a time step. Batch norm
 has the statistics of its own share while training (as in DistributedDataParallel); the running ones are averaged before
 they are used.
@@ -54,14 +55,19 @@ class Processes:
         return x[:, self.rank :: self.count], y[self.rank :: self.count]
 
     def average_gradients(self, parameters: list[nn.Parameter], samples: int, batch: int) -> None:
-        """`.grad` of the mean over the whole batch, from that over this process's share of it."""
+        """`.grad` of the mean over the whole batch, from that over this process's share of it. None where no process
+        has one: an optimizer leaves that alone, but moves a parameter with a gradient of zeros by momentum and decay.
+        """
         if self.count == 1:
             return
         graded = [parameter for parameter in parameters if parameter.requires_grad]
         flat = torch.cat([_gradient(parameter).flatten() for parameter in graded]) * (samples / batch)
-        dist.all_reduce(flat)
-        for parameter, part in zip(graded, flat.split([p.numel() for p in graded]), strict=True):
-            parameter.grad = part.view_as(parameter).clone()
+        has = flat.new_tensor([parameter.grad is not None for parameter in graded])
+        joined = torch.cat([flat, has])
+        dist.all_reduce(joined)
+        *parts, counts = joined.split([*(parameter.numel() for parameter in graded), len(graded)])
+        for parameter, part, count in zip(graded, parts, counts.tolist(), strict=True):
+            parameter.grad = part.view_as(parameter).clone() if count else None
 
     def average(self, value: float) -> float:
         if self.count == 1:

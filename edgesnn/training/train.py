@@ -45,7 +45,7 @@ def fit(
     compile: bool | str = False,  # noqa: A002  (torch's name for it)
     logdir: str | Path | None = None,
 ) -> History:
-    """Trains `net` in place, on the device it is on, with a cosine learning rate over the epochs.
+    """Trains `net` in place and in training mode, on the device it is on, with a cosine learning rate over the epochs.
 
     Args:
         net: the network.
@@ -73,7 +73,7 @@ def fit(
     matrices train on one thread, convolutions on a CPU with channels last in memory.
 
     Raises:
-        ConfigError: settings that make no sense, and files that cannot be written.
+        ConfigError: settings that make no sense, and files that cannot be written, also later, on a full disk.
         TrainingError: data or a loss that is not finite, labels or time steps that do not fit (the checkpoint stays
             that of the last whole epoch), and a checkpoint of another network, other data or other settings.
     """

@@ -1,6 +1,9 @@
 """Run folders: configuration in TOML, training, loading again, presets, and what is wrong in one line."""
 
 import json
+import resource
+from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +12,7 @@ import torch
 import edgesnn as es
 from edgesnn import runs
 from edgesnn.errors import ConfigError, DataError, EdgesnnError, TrainingError
+from edgesnn.run_folder import settle
 from edgesnn.runs import ModelConfig, RunConfig
 
 CONFIG = RunConfig(
@@ -222,9 +226,93 @@ def test_a_run_that_could_not_be_written_whole_keeps_what_was_there(tmp_path, mo
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("pathlib.Path.write_text", cut)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(ConfigError, match=r"config\.toml: expected a file .* got 'No space left on device'; make room"):
         runs.save_run(run, tmp_path)
-    assert {name: (tmp_path / name).read_bytes() for name in before} == before
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@contextmanager
+def files_of_at_most(size):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("earlier", [True, False])
+def test_a_training_that_cannot_write_its_checkpoint_is_one_line_and_leaves_what_was_there(tmp_path, earlier):
+    config = CONFIG.model_copy(update={"epochs": 1})
+    if earlier:
+        runs.train(config, tmp_path, progress=False)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with files_of_at_most(4000), pytest.raises(ConfigError, match=r"checkpoint\.safetensors: expected a file") as error:
+        runs.train(config.model_copy(update={"lr": 0.1}), tmp_path, progress=False)
+    assert "File too large" in str(error.value)
+    assert "\n" not in str(error.value)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_saved_run_takes_the_place_of_a_training_with_all_its_files(tmp_path):
+    runs.train(CONFIG, tmp_path / "run", progress=False)
+    net = es.models.mlp(64, [8], 10, es.EMPF())
+    other = runs.Run(net, es.data.digits(), CONFIG.model_copy(update={"lr": 0.5}), es.training.History())
+    for folder in ("run", "new"):
+        runs.save_run(other, tmp_path / folder)
+    assert contents(tmp_path / "run") == contents(tmp_path / "new")
+    assert set(contents(tmp_path / "new")) == {"config.toml", "model.safetensors", "history.json"}
+    assert runs.load_run(tmp_path / "run").net.config == net.config
+    with pytest.raises(TrainingError, match="none found"):
+        runs.train(CONFIG, tmp_path / "run", resume=True, progress=False)
+
+
+@pytest.mark.parametrize("model", [True, False])
+def test_a_run_is_whole_after_saving_one_over_it_was_killed(tmp_path, monkeypatch, model):
+    """Killed before its model was written, or after that, before the earlier files were removed."""
+    run = runs.train(CONFIG, tmp_path / "run", progress=False)
+    earlier = contents(tmp_path / "run")
+    later = replace(run, config=CONFIG.model_copy(update={"lr": 0.5}))
+    runs.save_run(later, tmp_path / "saved")
+    aside = tmp_path / "run" / ".earlier"
+    aside.mkdir()
+    for name in earlier:
+        (tmp_path / "run" / name).rename(aside / name)
+    for name, content in contents(tmp_path / "saved").items():
+        if model or name != "model.safetensors":
+            (tmp_path / "run" / name).write_bytes(content)
+    settle(tmp_path / "run")
+    assert contents(tmp_path / "run") == (contents(tmp_path / "saved") if model else earlier)
+
+
+def exchanged(neuron):
+    net = runs.build_network(CONFIG, es.data.digits())
+    net.layers["neuron1"] = neuron
+    return net
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: exchanged(es.LIF(lam=0.99)), r"layers\.neuron1\.lam is 0\.99, made again 0\.5;"),
+        (lambda: exchanged(es.LIF(reset="zero")), r"layers\.neuron1\.reset is 'zero', made again 'subtract'"),
+        (lambda: exchanged(es.EMPF()), r"weights of another network: 'layers\.neuron1\.lam_raw'"),
+        (lambda: es.models.Network({"readout": es.layers.Readout(64, 10)}, {}, (64,), 10), "expected one of .* None"),
+    ],
+)
+def test_a_network_that_would_come_back_as_another_one_is_not_saved(tmp_path, make, words):
+    run = runs.train(CONFIG, tmp_path, progress=False)
+    before, other = contents(tmp_path), replace(run, net=make())
+    drawn = torch.get_rng_state()
+    with pytest.raises(ConfigError, match=f"that its config makes again, got another one: .*{words}") as error:
+        runs.save_run(other, tmp_path)
+    assert "\n" not in str(error.value)
+    assert contents(tmp_path) == before
+    assert torch.equal(torch.get_rng_state(), drawn)
 
 
 @pytest.mark.parametrize(

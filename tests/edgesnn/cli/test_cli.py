@@ -114,9 +114,13 @@ def test_without_a_command_the_help_is_shown(edgesnn: Command) -> None:
         (("run", "model", "--board", "mps2-an386"), "add --backend board"),
         (("train", "watch-empf", "--leak", "0.9"), "leave out --leak"),
         (("train", "no-such-preset"), "mnist-empf, watch-empf, watch-sltt"),
+        (("train", "--model", "mlp", "--data", "digits", "--rule", "dsr"), 'neuron = { kind = "lif" } in the [model]'),
     ],
 )
-def test_a_mistake_names_the_way_out(edgesnn: Command, arguments: tuple[str, ...], words: str) -> None:
+def test_a_mistake_names_the_way_out(
+    edgesnn: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arguments: tuple[str, ...], words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
     assert words in edgesnn(*arguments).err
 
 

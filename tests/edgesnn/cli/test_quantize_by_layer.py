@@ -65,3 +65,12 @@ def test_what_is_no_bits_is_one_line(edgesnn: Command, run: Path, flags: tuple[s
     assert done.status == 2
     assert re.match(f"edgesnn: .*{message}", done.err)
     assert done.err.count("\n") == 1
+
+
+def test_a_run_is_not_quantized_onto_itself(edgesnn: Command, run: Path) -> None:
+    before = {path.name: path.read_bytes() for path in run.iterdir()}
+    for folder in (run, run / ".." / "run"):
+        outcome = edgesnn("quantize", run, "-o", folder)
+        assert outcome.status == 2
+        assert "expected another folder than the run itself" in outcome.err
+    assert {path.name: path.read_bytes() for path in run.iterdir()} == before

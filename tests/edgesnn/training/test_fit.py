@@ -419,6 +419,24 @@ def test_score_counts_what_is_labelled(steps, samples, classes, seed):
     assert ((result + result).confusion == 2 * expected).all()
 
 
+@pytest.mark.parametrize("layer", ["linear1", "norm1", "readout"])
+def test_evaluate_does_not_judge_a_network_with_nan(data, layer):
+    net = es.models.mlp(64, [24], 10, es.LIF())
+    tensor = net.layers[layer].running_var if layer == "norm1" else net.layers[layer].weight.data
+    tensor[0] = float("nan")
+    with pytest.raises(TrainingError, match=f"evaluate: .* got NaN in 'layers.{layer}") as error:
+        es.evaluate(net, data, "validation")
+    assert "\n" not in str(error.value)
+
+
+def test_evaluate_does_not_judge_logits_of_nan(data):
+    net = network()
+    net.readout.weight.data.fill_(torch.finfo(torch.float32).max)
+    net.readout.weight.data[:, ::2] *= -1  # inf - inf
+    with pytest.raises(TrainingError, match="evaluate: expected logits that are numbers, got NaN on 'validation'"):
+        es.evaluate(net, data, "validation")
+
+
 def test_evaluate_restores_the_mode_when_it_is_refused(data):
     net = network().train()
     with pytest.raises(DataError, match="is empty"):

@@ -16,7 +16,7 @@ from edgesnn.errors import ConfigError, DataError, TrainingError
 from edgesnn.evaluation import placed
 from edgesnn.training import Settings
 from edgesnn.training import batch as batches
-from edgesnn.training.history import TensorBoard
+from edgesnn.training.history import Epoch, TensorBoard
 from edgesnn.training.loop import Loop
 from edgesnn.training.precision import multiplied_in
 from edgesnn.training.processes import Processes
@@ -124,14 +124,47 @@ def test_a_mean_of_all_processes_is_taken_on_their_device(monkeypatch):
     assert seen == ["meta"]
 
 
+SGD = {"kind": "sgd", "momentum": 0.9, "weight_decay": 0.01}
+
+
+def recurrent_after(data, optimizer):
+    """Weights of a recurrent network, some of which have no gradient where SLTT-1 drew the first step."""
+    net = es.models.recurrent(64, 12, 10, es.LIF(theta=0.5), "float").double()
+    es.fit(net, data, es.rules.SLTT(1), optimizer=optimizer, seed=2, **{**SETTINGS, "epochs": 4})
+    return [parameter.detach() for parameter in net.parameters()]
+
+
+def sizes_of_batches(data):
+    """Samples of this process in each batch, where three are left for the last one."""
+    sizes = []
+
+    class Counting(es.rules.SLTT):
+        def parts(self, net, x, y, generator):
+            sizes.append(len(y))
+            return super().parts(net, x, y, generator)
+
+    few = replace(data, train=Images(data.train.values[:67], data.train.labels[:67]))
+    es.fit(network(), few, Counting(1), **SETTINGS)
+    return sizes
+
+
+def everything(data):
+    return {
+        "plain": weights_after(data),
+        "adam": recurrent_after(data, None),
+        "sgd": recurrent_after(data, SGD),
+        "sizes": sizes_of_batches(data),
+    }
+
+
 WORKER = """
 import sys
 import torch
 sys.path[:0] = {path!r}
-from test_options import data, weights_after
-weights, loss = weights_after(data.__wrapped__())
+from test_options import data, everything
+found = everything(data.__wrapped__())
 if torch.distributed.get_rank() == 0:
-    torch.save((weights, loss), {out!r})
+    torch.save(found, {out!r})
 torch.distributed.destroy_process_group()
 """
 
@@ -142,15 +175,37 @@ def torchrun(script, count=2):
     return subprocess.run([*command, str(script)], capture_output=True, text=True, env=environment)
 
 
-def test_two_processes_give_the_gradient_of_one_with_the_joined_batch(data, tmp_path):
+def test_two_processes_give_the_numbers_of_one_with_the_joined_batch(data, tmp_path):
     script = tmp_path / "worker.py"
     script.write_text(WORKER.format(path=[str(Path(__file__).parent)], out=str(tmp_path / "result.pt")))
     done = torchrun(script)
     assert done.returncode == 0, done.stderr[-2000:]
-    weights, loss = torch.load(tmp_path / "result.pt")
-    expected, expected_loss = weights_after(data)
-    torch.testing.assert_close(weights, expected, rtol=1e-12, atol=1e-14)
+    found, expected = torch.load(tmp_path / "result.pt"), everything(data)
+    (weights, loss), (expected_weights, expected_loss) = found["plain"], expected["plain"]
+    torch.testing.assert_close(weights, expected_weights, rtol=1e-12, atol=1e-14)
     assert loss == pytest.approx(expected_loss, rel=1e-12)
+    for optimizer in ("adam", "sgd"):
+        torch.testing.assert_close(found[optimizer], expected[optimizer], rtol=1e-9, atol=1e-11)
+    assert (found["sizes"], expected["sizes"]) == ([32], [64, 3])
+
+
+def test_a_gradient_that_one_process_has_is_that_of_all(monkeypatch):
+    def both(tensor):
+        tensor *= 2  # as if the other had the same
+
+    monkeypatch.setattr(torch.distributed, "all_reduce", both)
+    graded, bare, frozen = (torch.nn.Parameter(torch.ones(2)) for _ in range(3))
+    graded.grad, frozen.requires_grad = torch.tensor([1.0, 2.0]), False
+    Processes(0, 2).average_gradients([graded, bare, frozen], 3, 6)
+    assert graded.grad.tolist() == [1.0, 2.0]
+    assert (bare.grad, frozen.grad) == (None, None)
+
+    def other(tensor):
+        tensor += torch.tensor([0.0, 0.0, 3.0, 5.0, 0.0, 1.0])
+
+    monkeypatch.setattr(torch.distributed, "all_reduce", other)
+    Processes(0, 2).average_gradients([graded, bare, frozen], 3, 6)
+    assert (graded.grad.tolist(), bare.grad.tolist()) == ([0.5, 1.0], [3.0, 5.0])
 
 
 def test_rules_that_update_within_a_window_take_no_parts(data):
@@ -223,6 +278,17 @@ def test_tensorboard_logs_every_epoch(data, tmp_path):
     logged = [event.value for event in events.Scalars("loss")]
     assert logged == pytest.approx([epoch.loss for epoch in history.epochs])
     assert "validation accuracy" not in events.Tags()["scalars"]
+
+
+def test_tensorboard_shows_every_epoch_of_a_training_that_went_on(tmp_path):
+    reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    for done, trained in ((0, (1, 2, 3)), (2, (3, 4))):  # killed after the checkpoint of epoch 2, gone on from there
+        board = TensorBoard(tmp_path, done)
+        for number in trained:
+            board.write(number, Epoch(10.0 * done + number, None, 0.1, 1.0))
+        board.close()
+    events = reader.EventAccumulator(str(tmp_path)).Reload()
+    assert [(event.step, event.value) for event in events.Scalars("loss")] == [(1, 1), (2, 2), (3, 23), (4, 24)]
 
 
 def test_without_tensorboard_the_extra_is_named(monkeypatch, tmp_path):
