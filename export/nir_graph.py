@@ -18,7 +18,7 @@ from edgesnn.interop import metadata
 from edgesnn.interop.conventions import IMPORTERS, convention_of
 from edgesnn.interop.to_nir import described, node_of
 from edgesnn.layers import BinaryConv2d, BinaryLinear, Readout, binarize, is_binary
-from edgesnn.models import Network
+from edgesnn.models import Network, evaluating
 from edgesnn.neurons import Neuron
 
 Array = NDArray[Any]
@@ -232,13 +232,10 @@ def _shapes(net: Network) -> dict[str, Shape]:
         layer.register_forward_hook(lambda _, __, output, name=name: keep(name, output))
         for name, layer in net.layers.items()
     ]
-    training = net.training
-    net.eval()
     try:
-        with torch.no_grad():
+        with evaluating(net), torch.no_grad():
             net.step(torch.zeros(1, *net.input_shape), {}, 0)
     finally:
-        net.train(training)
         for hook in hooks:
             hook.remove()
     return shapes

@@ -25,7 +25,7 @@ from edgesnn.errors import ExportError
 from edgesnn.export.builder import GraphBuilder
 from edgesnn.export.functions.domain import FLOAT, IR_VERSION, OPSET
 from edgesnn.layers import Scale
-from edgesnn.models import Network, Residual
+from edgesnn.models import Network, Residual, evaluating
 from edgesnn.neurons import LIF, MultiLIF
 from edgesnn.quant import QuantEMPF, QuantInput, QuantReadout, check_calibrated
 from edgesnn.runtime.graph import NEW
@@ -73,13 +73,8 @@ class _Writer:
         self.suffix = ""  # of the names of values of this time step
 
     def model(self, window: int | None) -> onnx.ModelProto:
-        training = self.net.training
-        self.net.eval()
-        try:
-            with torch.no_grad():
-                graph = self._graph(window)
-        finally:
-            self.net.train(training)
+        with evaluating(self.net), torch.no_grad():
+            graph = self._graph(window)
         opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(QONNX, QONNX_VERSION)]
         model = helper.make_model(graph, opset_imports=opsets, producer_name="edgesnn", ir_version=IR_VERSION)
         onnx.checker.check_model(model)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from edgesnn.models import Network, leaves
+from edgesnn.models import Network, evaluating, leaves
 from edgesnn.neurons.base import Neuron
 
 #: One call of a neuron: its current, its membrane before (None: zero), the time step, and the spikes it emitted.
@@ -33,11 +33,8 @@ def observe(net: Network, batches: Sequence[Tensor], what: Observe) -> dict[str,
 
 def run_hooked(net: Network, batches: Sequence[Tensor], hooks: Sequence[RemovableHandle]) -> None:
     """Run batches [T, N, ...] in evaluation mode, for what the hooks collect, and remove the hooks."""
-    training = net.training
-    net.eval()
-    with torch.no_grad():
+    with evaluating(net), torch.no_grad():
         for batch in batches:
             net(batch)
-    net.train(training)
     for handle in hooks:
         handle.remove()

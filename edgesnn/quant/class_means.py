@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from edgesnn.models import Network
+from edgesnn.models import Network, evaluating
 from edgesnn.models.network import State
 
 if TYPE_CHECKING:
@@ -116,15 +116,12 @@ def _batch_traces(net: Network, x: Tensor, steps: int) -> Float:
         found.append(now if not found else leak * found[-1] + now)
 
     hook = net.readout.register_forward_pre_hook(keep)
-    training = net.training
-    net.eval()
     state: State = {}
     try:
-        with torch.no_grad():
+        with evaluating(net), torch.no_grad():
             for t in range(len(x)):
                 _, state = net.step(x[t], state, t)
     finally:
-        net.train(training)
         hook.remove()
     result: Float = torch.stack(found).double().numpy()
     return result

@@ -17,7 +17,7 @@ from torch import nn
 
 from edgesnn.errors import QuantizationError
 from edgesnn.layers import SECA, Readout, Scale, TemporalConv
-from edgesnn.models import Attention, Block, Chain, Feedback, Network, Residual, leaves
+from edgesnn.models import Attention, Block, Chain, Feedback, Network, Residual, evaluating, leaves
 from edgesnn.models.units import SYNAPSES
 from edgesnn.neurons import EMPF, LIF, MultiLIF
 from edgesnn.neurons.empf_norm import FoldedEMPF
@@ -116,11 +116,8 @@ def _areas(net: Network) -> dict[str, int]:
         for path, layer in pools.items()
     ]
     if hooks:
-        training = net.training
-        net.eval()
-        with torch.no_grad():
+        with evaluating(net), torch.no_grad():
             net.step(torch.zeros(1, *net.input_shape), {}, 0)
-        net.train(training)
     for hook in hooks:
         hook.remove()
     return found

@@ -24,13 +24,14 @@ def test_every_part_is_in_its_own_mode_again(training):
     assert modes(net) == before
 
 
-def test_neither_evaluation_nor_classifiers_thaw_a_frozen_norm():
+def test_neither_evaluation_nor_classifiers_nor_quantization_thaw_a_frozen_norm():
     data = es.data.digits()
-    net = es.models.mlp(64, [6, 5], 10)
+    net = es.models.mlp(64, [6, 5], 10, es.EMPF(theta=0.1))
     net.layers["norm1"].eval()
     before, mean = modes(net), net.layers["norm1"].running_mean.clone()
     es.evaluate(net, data, "validation")
     x, y = torch.rand(4, 8, 64), torch.arange(8)
     es.rules.TTLBP(n=1).backward(net, x, y, torch.Generator())
+    es.quantize(net, calibrate=data, epochs=0)
     assert modes(net) == before
     assert torch.equal(net.layers["norm1"].running_mean, mean)
