@@ -36,11 +36,18 @@ class Evaluation:
 
 
 def score(accumulated: ArrayLike, y: ArrayLike) -> Evaluation:
-    """Confusion of argmax(accumulated [S, N, K]) (lowest index on ties) against y [S, N], where -1 is not scored."""
+    """Confusion of argmax(accumulated [S, N, K]) (lowest index on ties) against y [S, N], where -1 is not scored.
+    TrainingError for NaN, of which there is no largest.
+    """
     values, labels = np.asarray(accumulated), np.asarray(y)
     classes = values.shape[-1]
     scored = labels >= 0
     _check_labels("score", labels, classes)
+    if np.isnan(values).any():
+        raise TrainingError(
+            "score: expected logits that are numbers, got NaN; look for NaN, infinity or too large values in the data "
+            "and the network"
+        )
     confusion = np.zeros((classes, classes), np.int64)
     np.add.at(confusion, (labels[scored], values.argmax(axis=-1)[scored]), 1)
     return Evaluation(confusion)
@@ -99,13 +106,7 @@ def evaluate(
         for x, y in data.evaluation_batches(split, steps, continuous):
             if not len(x):
                 raise _no_frame(data, split)
-            accumulated = leaky_integrate(net.readout, net(placed(x, net))).cpu().double()
-            if accumulated.isnan().any():
-                raise TrainingError(
-                    f"evaluate: expected logits that are numbers, got NaN on '{split}' of '{data.name}'; look for "
-                    "NaN, infinity or too large values in the data"
-                )
-            total += score(accumulated, y)
+            total += score(leaky_integrate(net.readout, net(placed(x, net))).cpu().double(), y)
     return total
 
 
