@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -70,7 +71,7 @@ def quantize(
 
     Args:
         net: a trained float network; it is not changed. Version II neurons are turned into version I first
-            (`models.reparameterize`).
+            (`models.reparameterize`), and one of float64 or bfloat16 into float32, in which integers are made.
         weights: bits of the hidden weights, 1, 2, 4 or 8; the first layer and the readout have 8. Or bits by layer,
             {"conv2": 4, "block1.branch.conv1": 8, "rest": 1}, where the first layer may be named too.
         spikes: bits of a spike, 1, 2, 4 or 8, or bits by layer of neurons; LIF neurons have 1.
@@ -87,6 +88,7 @@ def quantize(
         QuantizationError: widths that are not offered, a layer that cannot be quantized, one that is silent, or numbers
             that are not finite or shared by layers.
     """
+    net = _in_float32(net)
     check_sound(net)
     if any(isinstance(layer, MembraneNormEMPF) for layer in net.modules()):
         net = reparameterize(net)
@@ -159,6 +161,12 @@ def describe(data: Dataset) -> dict[str, Any]:
         "frame": asdict(data.frame) if data.frame else None,
         "steps": data.steps,
     }
+
+
+def _in_float32(net: Network) -> Network:
+    """The network, or a copy where it has values of another precision."""
+    values = (value for value in (*net.parameters(), *net.buffers()) if value.is_floating_point())
+    return net if all(value.dtype == torch.float32 for value in values) else copy.deepcopy(net).float()
 
 
 def _as_quantized(net: Network) -> QuantizedNetwork:

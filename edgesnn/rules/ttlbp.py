@@ -1,6 +1,7 @@
 """Temporally truncated local back-propagation through time (Guo et al., Frontiers in Neuroscience 2023)."""
 
 import math
+import operator
 from collections.abc import Iterator
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -13,6 +14,7 @@ from edgesnn.layers.window import WindowWeights
 from edgesnn.models import Network, evaluating, units
 from edgesnn.models.blocks import Chain
 from edgesnn.models.network import State
+from edgesnn.models.registry import SEEDS
 from edgesnn.models.units import in_blocks
 from edgesnn.rules.base import Rule, check_trainable, checked_count, detached
 from edgesnn.rules.loss import check_mse, step_loss
@@ -26,7 +28,8 @@ class TTLBP(Rule):
     Every block but the last has a linear classifier of its own, with weights that are `trained` or stay `random`; that
     of the last is the readout. The loss of a block is l(o, y) / T summed over the interval (`step_loss`), so that one
     block and k = T is BPTT, and k = 1 is SLTT. `learn` updates after every interval, as Algorithm 1 does; `backward`
-    sums them. k or n None: all steps, one block. A rule that serves several networks keeps the classifiers of each.
+    sums them. k or n None: all steps, one block. A rule that serves several networks keeps the classifiers of each,
+    which follow it to another device or dtype.
 
     A layer is a unit of `models.units`; a residual block counts as one. The paper's
     classifiers fire and have the squared error of their rates (eq. 3); here they are like the readout.
@@ -47,7 +50,7 @@ class TTLBP(Rule):
             raise ConfigError(f"TTLBP classifiers: expected one of {', '.join(CLASSIFIERS)}, got {classifiers!r}")
         check_mse("TTLBP", mse)
         self.k, self.n = checked_count("TTLBP", "k", k), checked_count("TTLBP", "n", n)
-        self.classifiers, self.mse, self.seed = classifiers, mse, seed
+        self.classifiers, self.mse, self.seed = classifiers, mse, _checked_seed(seed)
         self._prepared: WeakKeyDictionary[Network, nn.ModuleList] = WeakKeyDictionary()
 
     def parts(self, net: Network, x: Tensor, y: Tensor, generator: torch.Generator) -> Iterator[float]:  # noqa: ARG002
@@ -79,17 +82,16 @@ class TTLBP(Rule):
         """The local classifiers, one for each block but the last: features of the block -> classes."""
         check_trainable(net)
         chains = blocks(net, self.n)[:-1]
-        like = next(net.parameters())
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             made = nn.ModuleList(nn.Linear(size, net.classes) for size in _features(net, chains))
-        made = made.to(like.device, like.dtype).requires_grad_(self.classifiers == "trained")
-        self._prepared[net] = made
-        return made
+        self._prepared[net] = made.requires_grad_(self.classifiers == "trained")
+        return self._classifiers(net)
 
     def _classifiers(self, net: Network) -> nn.ModuleList:
-        known = self._prepared.get(net)
-        return self.prepare(net) if known is None else known
+        """Those of the network, where it is now; their parameters stay the ones that an optimizer may hold."""
+        known, like = self._prepared.get(net), next(net.parameters())
+        return self.prepare(net) if known is None else known.to(like.device, like.dtype)
 
     def config(self) -> dict[str, Any]:
         return {
@@ -100,6 +102,14 @@ class TTLBP(Rule):
             "mse": self.mse,
             "seed": self.seed,
         }
+
+
+def _checked_seed(seed: Any) -> int:
+    """A whole number that torch takes as a seed; else ConfigError."""
+    whole = hasattr(seed, "__index__") and not isinstance(seed, bool)
+    if not whole or operator.index(seed) not in SEEDS:
+        raise ConfigError(f"TTLBP: expected a whole number as seed, -2^63 to 2^64 - 1, got {seed!r}")
+    return operator.index(seed)
 
 
 def blocks(net: Network, n: int | None) -> list[Chain]:

@@ -246,3 +246,18 @@ def test_other_scales_are_one_line(net, data):
     refusal(
         lambda: es.quantize(net, scales="binary", calibrate=data), "scales to be one of free, power-of-two", "'binary'"
     )
+
+
+@pytest.mark.parametrize("neuron", [es.EMPF(), es.LIF(theta=0.3), MembraneNormEMPF(w2=0.5)], ids=lambda n: n.kind)
+def test_a_network_of_float64_is_that_of_its_rounded_values(data, neuron):
+    """Integers are made in float32: quantizing the network, and one that was rounded before, is the same."""
+    net = es.models.mlp(8, [16], 3, neuron, leak=0.9)
+    es.fit(net, data, es.rules.SLTT(), epochs=2, lr=2e-2, progress=False)
+    options = {"spikes": 1 if neuron.kind == "lif" else 4, "calibrate": data, "epochs": 1}
+    expected = es.quantize(net, **options)
+    found = es.quantize(net.double(), **options)
+    assert {value.dtype for value in net.parameters()} == {torch.float64}  # it is not changed
+    weights = found.state_dict()
+    assert weights.keys() == expected.state_dict().keys()
+    assert all(torch.equal(weights[name], value) for name, value in expected.state_dict().items())
+    assert found.report == expected.report

@@ -2,6 +2,7 @@
 
 import gc
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -141,3 +142,28 @@ def test_bad_arguments_are_one_line():
     net, (x, y) = es.models.mlp(4, [6], K).double(), batch()
     with pytest.raises(TrainingError, match="k=6 steps from a window of 5"):
         of_rule(rules.TTLBP(k=6), net, x, y)
+
+
+def test_classifiers_follow_their_network_to_another_dtype():
+    """What an optimizer holds stays what learns, and the gradients are those of a network that was there before."""
+    net, (x, y) = es.models.mlp(4, [6, 5], K, es.LIF(0.7, 0.6)), batch()
+    rule = rules.TTLBP(k=2, n=1, seed=3)
+    held = list(rule.prepare(net).parameters())
+    loss, grads = of_rule(rule, net.double(), x, y)
+    assert all(p.dtype == torch.float64 and p.grad.abs().max() > 0 for p in held)
+    again = rules.TTLBP(k=2, n=1, seed=3)
+    again.prepare(net)
+    assert_same((loss, grads), of_rule(again, net, x, y))
+
+
+@pytest.mark.parametrize("seed", ["a", 1.5, True, None, 2**70, -(2**63) - 1])
+def test_a_seed_that_torch_does_not_take_is_one_line(seed):
+    with pytest.raises(
+        ConfigError, match=r"^TTLBP: expected a whole number as seed, -2\^63 to 2\^64 - 1, got"
+    ) as error:
+        rules.TTLBP(seed=seed)
+    assert "\n" not in str(error.value)
+
+
+def test_a_seed_of_numpy_is_a_whole_number_too():
+    assert type(rules.TTLBP(seed=np.int64(3)).config()["seed"]) is int
