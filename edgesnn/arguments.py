@@ -47,16 +47,22 @@ def described(what: str, config: Any, example: str) -> dict[str, Any]:
     return dict(config)
 
 
-def checked(place: str, make: Callable[..., Any], arguments: Mapping[str, Any], see: str) -> dict[str, Any]:
-    """The arguments as JSON has them, of the types that `make` says; ConfigError names the first that is not.
-
-    An argument that `make` does not know is left to the call.
+def checked(
+    place: str, make: Callable[..., Any], arguments: Mapping[str, Any], see: str, given: Sequence[str] = ()
+) -> dict[str, Any]:
+    """The arguments as JSON has them, if they are what `make` takes beside those that it is `given`: of the types that
+    its annotations say, none unknown and none missing; else ConfigError, which names the first that is not.
     """
-    parameters = inspect.signature(make).parameters
+    parameters = {key: value for key, value in inspect.signature(make).parameters.items() if key not in given}
+    for key, parameter in parameters.items():
+        if parameter.default is parameter.empty and key not in arguments:
+            raise ConfigError(f"{place}: expected an argument '{key}', got none; see {see}")
     values = {}
     for key, value in arguments.items():
+        if key not in parameters:
+            raise ConfigError(f"{place}: expected {' or '.join(parameters) or 'no argument'}, got '{key}'; see {see}")
         values[key] = plain(value, f"{place}: {key}")
-        words, fits = TYPES.get(parameters[key].annotation if key in parameters else None, ("", lambda _: True))
+        words, fits = TYPES.get(parameters[key].annotation, ("", lambda _: True))
         if not fits(values[key]):
             raise ConfigError(f"{place}: {key}: expected {words}, got {values[key]!r}; see {see}")
     return values

@@ -20,7 +20,7 @@ def build(config: dict[str, Any], parameters: Iterable[nn.Parameter], lr: float)
     if not isinstance(kind, str) or kind not in _KINDS:
         raise ConfigError(f"optimizer: expected one of {', '.join(_KINDS)}, got {kind!r}; choose one of them")
     make, see, trained = _KINDS[kind], f"torch.optim.{_KINDS[kind].__name__}", list(parameters)
-    arguments = checked(f"optimizer '{kind}'", make, arguments, see)
+    arguments = checked(f"optimizer '{kind}'", make, arguments, see, given=("params", "lr"))
     try:
         _try_step(make, trained[0], lr, arguments)
         return make(trained, lr=lr, **arguments)

@@ -44,7 +44,7 @@ def constructor(make: Callable[P, Network]) -> Callable[P, Network]:
             arguments["neuron"] = neurons.EMPF()
         _check_neuron(name, arguments["neuron"])
         values = {key: value for key, value in arguments.items() if key != "neuron"}
-        arguments |= checked(name, make, values, f"edgesnn.models.{name}")
+        arguments |= checked(name, make, values, f"edgesnn.models.{name}", given=("neuron",))
         _check(arguments)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(arguments["seed"])

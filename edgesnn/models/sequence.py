@@ -86,7 +86,7 @@ class _Maker:
                 raise ConfigError(f"sequence layer {index}: {error}; or a kind of edgesnn.models.sequence") from None
         place, see = f"sequence layer {index}, '{kind}'", "edgesnn.models.sequence"
         try:
-            return make(index, **checked(place, make, options, see))
+            return make(index, **checked(place, make, options, see, given=("index",)))
         except ConfigError:
             raise
         except (TypeError, ValueError) as error:

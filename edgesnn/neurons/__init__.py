@@ -43,7 +43,4 @@ def build(config: dict[str, Any]) -> Neuron:
     if not isinstance(kind, str) or kind not in _KINDS:
         raise ConfigError(f"neuron kind: expected one of {sorted(_KINDS)}, got {kind!r}")
     make, see = _KINDS[kind], f"edgesnn.neurons.{_KINDS[kind].__name__}"
-    try:
-        return make(**checked(f"neuron '{kind}'", make, arguments, see))
-    except TypeError as error:
-        raise ConfigError(f"neuron '{kind}': {error}; see {see}") from None
+    return make(**checked(f"neuron '{kind}'", make, arguments, see))

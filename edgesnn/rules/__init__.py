@@ -28,10 +28,7 @@ def build(config: dict[str, Any]) -> Rule:
     kind = arguments.pop("kind", None)
     _check_kind(kind)
     make, see = _KINDS[kind], f"edgesnn.rules.{_KINDS[kind].__name__}"
-    try:
-        return make(**checked(f"rule '{kind}'", make, arguments, see))
-    except TypeError as error:
-        raise ConfigError(f"rule '{kind}': {error}; see {see}") from None
+    return make(**checked(f"rule '{kind}'", make, arguments, see))
 
 
 def parse(text: str) -> dict[str, Any]:

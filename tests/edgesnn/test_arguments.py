@@ -11,18 +11,20 @@ from edgesnn import arguments, models, neurons, optimizers, rules
 from edgesnn.errors import ConfigError
 
 
-def make(steps: int, names: Sequence[int] = (), rate: float = 0.5, limit: float | None = None, fast: bool = False):
+def make(
+    place: str, steps: int, names: Sequence[int] = (), rate: float = 0.5, limit: float | None = None, fast: bool = False
+):
     pass
 
 
 def check(**values):
-    return arguments.checked("place", make, values, "home")
+    return arguments.checked("place", make, {"steps": 1} | values, "home", given=("place",))
 
 
 def test_what_fits_comes_back_as_json_has_it():
-    given = {"steps": np.int64(3), "names": (1, np.int32(2)), "rate": 1, "limit": None, "fast": True, "unknown": "x"}
+    given = {"steps": np.int64(3), "names": (1, np.int32(2)), "rate": 1, "limit": None, "fast": True}
     found = check(**given)
-    assert found == {"steps": 3, "names": [1, 2], "rate": 1, "limit": None, "fast": True, "unknown": "x"}
+    assert found == {"steps": 3, "names": [1, 2], "rate": 1, "limit": None, "fast": True}
     assert type(found["steps"]) is int
 
 
@@ -43,6 +45,18 @@ def test_what_fits_comes_back_as_json_has_it():
 def test_what_does_not_fit_is_one_line(key, value, words):
     with pytest.raises(ConfigError, match=rf"^place: {key}: expected {words}; see home$"):
         check(**{key: value})
+
+
+def test_what_is_unknown_or_missing_is_one_line():
+    for name in ("slow", "place"):
+        with pytest.raises(
+            ConfigError, match=f"^place: expected steps or names or .* or fast, got '{name}'; see home$"
+        ):
+            check(**{name: 1})
+    with pytest.raises(ConfigError, match=r"^place: expected no argument, got 'x'; see home$"):
+        arguments.checked("place", lambda: None, {"x": 1}, "home")
+    with pytest.raises(ConfigError, match=r"^place: expected an argument 'steps', got none; see home$"):
+        arguments.checked("place", make, {"rate": 1}, "home", given=("place",))
 
 
 def kinds():
@@ -69,6 +83,7 @@ def test_every_argument_is_checked_but_those_that_name_one_of_several(made):
         (lambda: neurons.build({"kind": "lif", "width": "1"}), "width: expected a number or None"),
         (lambda: neurons.build({"kind": "lif", "surrogate": ["step"]}), "LIF surrogate: expected one of"),
         (lambda: neurons.build({"kind": "empf", "steps": 2.5}), "steps: expected a whole number or None, got 2.5"),
+        (lambda: neurons.build({"kind": "if", "lam": 0.5}), "^neuron 'if': expected theta or .*, got 'lam'; see"),
         (lambda: neurons.build("lif"), "neuron: expected a description such as .*, got 'lif'; give one"),
         (lambda: rules.build({"kind": "ttlbp", "seed": "a"}), "^rule 'ttlbp': seed: .*; see edgesnn.rules.TTLBP"),
         (lambda: rules.build({"kind": "sltt", "mse": True}), "mse: expected a number, got True"),
