@@ -15,12 +15,11 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from edgesnn.errors import TrainingError
-from edgesnn.layers import SECA
 from edgesnn.models import Network
 from edgesnn.models.network import State
-from edgesnn.models.units import SYNAPSES
 from edgesnn.neurons import Neuron
 from edgesnn.neurons.base import at_step
+from edgesnn.rules.targets import Targets
 
 
 class _TracedLinear(torch.autograd.Function):
@@ -81,46 +80,42 @@ class Traces:
     """The traces of one window at all synapses of a network: a^[t] = lam(t)*a^[t-1] + x[t] (OTTT supplement,
     Algorithm 1, line 4), x the synapse's input.
 
-    A synapse is a layer of `SYNAPSES` of whatever subclass: binary, standardized, quantized, inside a block or
-    recurrent. The convolution over the channels of `SECA` is none: it makes factors, not currents. lam is the leak of
-    the neuron that runs next: that is how long a current lasts in its membrane. What feeds no neuron (the readout) has
-    the leak of the last neuron before it.
+    lam is the leak of the neuron that the synapse feeds (`Targets`): that is how long a current lasts in its membrane.
+    What feeds no neuron (the readout) has the leak of the last neuron. What a layer that is no synapse makes of
+    parameters of its own has no trace.
     """
 
     def __init__(self, net: Network) -> None:
         self.net = net
         self.traces: dict[nn.Module, Tensor] = {}
-        self.targets: dict[nn.Module, Neuron | None] = {}  # the neuron that a synapse feeds
-        self.waiting: list[nn.Module] = []  # synapses that ran for the first time, and no neuron since
-        self.last: Neuron | None = None  # the neuron that ran last
-        self.ran: set[nn.Module] = set()  # synapses that ran in this step
+        found = Targets.of(net)
+        last = found.neurons[-1] if found.neurons else None
+        #: by synapse, the neuron whose leak it has
+        self.targets = {synapse: last if neuron is None else neuron for synapse, neuron in found.synapses}
         self.neurons = {module: name for name, module in net.named_modules() if isinstance(module, Neuron)}
-        factors = {module for seca in net.modules() if isinstance(seca, SECA) for module in seca.modules()}
-        self.synapses = [module for module in net.modules() if isinstance(module, SYNAPSES) and module not in factors]
-        self.running: nn.Module | None = None
+        self.running: list[nn.Module] = []  # synapses that are running, those inside of others last
+        self.ran: set[nn.Module] = set()  # synapses that have made their product in this step
         self.leaks: dict[Neuron, float] = {}
 
     def step(self, x: Tensor, state: State, t: int) -> tuple[Tensor, State]:
         """`Network.step` with traced synapses."""
         self.leaks = {neuron: _leak(name, neuron, t) for neuron, name in self.neurons.items()}
-        self.ran = set()
-        hooks = [synapse.register_forward_pre_hook(self._enter) for synapse in self.synapses]
-        hooks += [synapse.register_forward_hook(self._leave) for synapse in self.synapses]
-        hooks += [neuron.register_forward_pre_hook(self._claim) for neuron in self.neurons]
+        self.running, self.ran = [], set()
+        hooks = [synapse.register_forward_pre_hook(self._enter) for synapse in self.targets]
+        hooks += [synapse.register_forward_hook(self._leave) for synapse in self.targets]
         try:
             with _Intercept(self._trace):
-                result = self.net.step(x, state, t)
+                return self.net.step(x, state, t)
         finally:
             for hook in hooks:
                 hook.remove()
-        self._assign(self.last)
-        return result
 
     def _enter(self, synapse: nn.Module, _: Any) -> None:
-        self.running = synapse
+        self.running.append(synapse)
 
     def _leave(self, synapse: nn.Module, _: Any, __: Any) -> None:
-        if self.running is synapse:  # nothing has taken its trace
+        self.running.pop()
+        if synapse not in self.ran:
             raise TrainingError(
                 f"OTTT: {self._name(synapse)}: expected a synapse made of torch's {_names()}, got one that calls none "
                 "of them, which cannot be traced; use bptt or sltt"
@@ -129,20 +124,12 @@ class Traces:
     def _name(self, synapse: nn.Module) -> str:
         return next(name for name, module in self.net.named_modules() if module is synapse)
 
-    def _claim(self, neuron: Any, _: Any) -> None:
-        self._assign(neuron)
-        self.last = neuron
-
-    def _assign(self, neuron: Neuron | None) -> None:
-        self.targets |= dict.fromkeys(self.waiting, neuron)
-        self.waiting = []
-
     @torch.no_grad()
     def _trace(self, x: Tensor, padding: Any) -> Tensor | None:
-        """The trace of the running synapse, whose input is x; None for a call that is no synapse's."""
-        synapse, self.running = self.running, None
-        if synapse is None:
+        """The trace of the innermost synapse that is running, whose input is x; None for a call that is no synapse's."""
+        if not self.running:
             return None
+        synapse = self.running[-1]
         if isinstance(padding, str):
             raise TrainingError(
                 f"OTTT: {self._name(synapse)}: expected a padding in numbers, got {padding!r}; give the padding as "
@@ -150,13 +137,12 @@ class Traces:
             )
         if synapse in self.ran:
             raise TrainingError(
-                f"OTTT: {self._name(synapse)}: expected a synapse that runs once a step, got one that runs twice; "
+                f"OTTT: {self._name(synapse)}: expected a synapse that runs once a step, with one product, got two; "
                 "use bptt or sltt"
             )
         self.ran.add(synapse)
         if synapse not in self.traces:
             self.traces[synapse] = x.clone()
-            self.waiting.append(synapse)
         else:
             target = self.targets[synapse]
             self.traces[synapse].mul_(0.0 if target is None else self.leaks[target]).add_(x)
@@ -184,11 +170,12 @@ class _Intercept(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if func is functional.linear:
-            x, weight, bias = _linear_arguments(*args, **kwargs)
+            x, weight, bias = map(_values, _linear_arguments(*args, **kwargs))
             if (trace := self.trace(x, 0)) is not None:
                 return _TracedLinear.apply(x, weight, bias, trace)
         elif func in _CONVOLUTIONS:
-            x, weight, bias, stride, padding, dilation, groups = _conv_arguments(*args, **kwargs)
+            tensors, (stride, padding, dilation, groups) = _conv_arguments(*args, **kwargs)
+            x, weight, bias = map(_values, tensors)
             if (trace := self.trace(x, padding)) is not None:
                 sides = (_by_axis(value, weight.dim() - 2) for value in (stride, padding, dilation))
                 return _TracedConv.apply(func, x, weight, bias, trace, *sides, groups)
@@ -200,6 +187,11 @@ _CONVOLUTIONS = (functional.conv1d, functional.conv2d)
 
 def _names() -> str:
     return ", ".join(function.__name__ for function in (functional.linear, *_CONVOLUTIONS))
+
+
+def _values(tensor: Any) -> Any:
+    """What is multiplied: fake-quantized tensors come with their scale and width beside the `value`."""
+    return tensor if tensor is None or isinstance(tensor, Tensor) else tensor.value
 
 
 def _linear_arguments(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> tuple[Any, ...]:  # noqa: A002
@@ -215,7 +207,7 @@ def _conv_arguments(
     dilation: Any = 1,
     groups: int = 1,
 ) -> tuple[Any, ...]:
-    return input, weight, bias, stride, padding, dilation, groups
+    return (input, weight, bias), (stride, padding, dilation, groups)
 
 
 def _by_axis(value: Any, axes: int) -> list[int]:

@@ -102,7 +102,7 @@ def test_a_score_of_channels_is_no_synapse():
     assert_same(of_rule(rules.OTTT(), net, x, y), of_rule(rules.SLTT(), net, x, y))
     scores = {module.conv for module in net.modules() if isinstance(module, es.layers.SECA)}
     assert scores
-    assert scores.isdisjoint(rules.traces.Traces(net).synapses)
+    assert scores.isdisjoint(rules.traces.Traces(net).targets)
 
 
 @pytest.mark.parametrize("kind", ["convolution", "linear"])
