@@ -6,9 +6,10 @@ from torch import nn
 
 import edgesnn as es
 from edgesnn import rules
-from edgesnn.layers import BinaryConv2d, Conv2d, Readout
+from edgesnn.layers import BinaryConv2d, Conv2d, Readout, TemporalConv
 from edgesnn.models import Network
-from edgesnn.models.blocks import Residual
+from edgesnn.models.blocks import Attention, Feedback, Residual
+from edgesnn.rules.targets import Targets
 
 T, N, K = 4, 5, 3
 
@@ -77,7 +78,7 @@ def test_ottt_without_a_leak_is_sltt_on_blocks_too(make, neuron):
     same(of_rule(rules.OTTT(), net), of_rule(rules.SLTT(), net))
 
 
-def test_every_synapse_of_a_block_is_traced_for_the_neuron_that_runs_next():
+def test_every_synapse_of_a_block_is_traced_for_the_neuron_that_it_feeds():
     net = residual(es.LIF(0.5, 0.6))
     traces, state = rules.traces.Traces(net), {}
     for t in range(2):
@@ -91,6 +92,65 @@ def test_every_synapse_of_a_block_is_traced_for_the_neuron_that_runs_next():
         "layers.block1.shortcut.layers.conv1": "layers.neuron2",
         "layers.readout": "layers.neuron2",
     }
+
+
+def two_leaks():
+    """A branch without neurons, beside a shortcut that ends with neurons of a longer memory."""
+    torch.manual_seed(0)
+    layers = {
+        "linear0": nn.Linear(16, 8),
+        "neuron0": es.LIF(0.5, 0.3),
+        "block1": Residual({"linear1": nn.Linear(8, 8)}, {"linear2": nn.Linear(8, 8), "neuron2": es.LIF(0.9, 0.3)}),
+        "neuron1": es.LIF(0.2, 0.3),
+        "readout": Readout(8, K),
+    }
+    return Network(layers, {}, (16,), K).double()
+
+
+def test_a_synapse_has_the_leak_of_the_neuron_that_it_feeds_not_of_the_next_to_run():
+    """dL/dW = sum_t g_u[t] sum_s lam^(t-s) x[s] of a synapse beside which other neurons run, by hand."""
+    net, (x, y), seen = two_leaks(), batch(), []
+    synapse = net.layers["block1"].branch.layers["linear1"]
+    hook = synapse.register_forward_hook(lambda _, inputs, u: seen.append((inputs[0].detach(), u)))
+    state, trace, want = {}, 0.0, 0.0
+    for t in range(T):
+        logits, state = net.step(x[t], state, t)
+        (g,) = torch.autograd.grad(nn.functional.cross_entropy(logits, y) / T, seen[t][1])
+        trace = 0.2 * trace + seen[t][0]
+        want = want + g.T @ trace
+        state = {name: v.detach() for name, v in state.items()}
+    hook.remove()
+    got = of_rule(rules.OTTT(), net)["layers.block1.branch.layers.linear1.weight"]
+    torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-12)
+    assert want.abs().max() > 1e-3
+
+
+def test_the_targets_of_blocks_are_what_follows_them_and_of_feedback_its_body():
+    torch.manual_seed(0)
+    attention = Attention({"neuron": es.LIF(0.3), "conv": nn.Conv2d(2, 2, 1)})
+    feedback = Feedback({"linear": nn.Linear(8, 5), "neuron": es.LIF(0.4)}, {"back": nn.Linear(5, 8, bias=False)})
+    shared = es.LIF(0.6)
+    layers = {
+        "conv": nn.Conv2d(1, 2, 1),
+        "attention": attention,
+        "shared": shared,
+        "flatten": nn.Flatten(1),
+        "feedback": feedback,
+        "temporal": TemporalConv(5, 5, 2),
+        "again": shared,
+        "readout": Readout(5, K),
+    }
+    found = Targets.of(Network(layers, {}, (1, 2, 2), K))
+    inner = feedback.body.layers["neuron"]
+    assert dict(found.synapses) == {
+        layers["conv"]: attention.body.layers["neuron"],
+        attention.body.layers["conv"]: shared,
+        feedback.feedback.layers["back"]: inner,
+        feedback.body.layers["linear"]: inner,
+        layers["temporal"].synapse: shared,
+        layers["readout"]: None,
+    }
+    assert found.neurons == [attention.body.layers["neuron"], shared, inner, shared]
 
 
 def test_dsr_and_local_blocks_reach_every_weight_of_a_block():

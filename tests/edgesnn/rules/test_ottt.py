@@ -12,7 +12,7 @@ import edgesnn as es
 from edgesnn import rules
 from edgesnn.errors import ConfigError, TrainingError
 from edgesnn.layers import Readout
-from edgesnn.models import Network
+from edgesnn.models import Network, Residual
 from edgesnn.training.precision import multiplied_in
 
 
@@ -317,4 +317,51 @@ def test_a_synapse_that_runs_twice_a_step_is_refused():
     net.layers["recurrent"] = nn.Linear(5, 5).double()
     net.layers["linear1"] = nn.Sequential(nn.Linear(4, 5), net.layers["recurrent"]).double()
     with pytest.raises(TrainingError, match="expected a synapse that runs once a step"):
+        of_rule(rules.OTTT(), net, x, y)
+
+
+class Adapted(nn.Linear):
+    """A synapse with synapses inside: W + B A, with the product of its own before or after theirs."""
+
+    def __init__(self, inputs, outputs, last):
+        super().__init__(inputs, outputs)
+        self.a, self.b = nn.Linear(inputs, 2, bias=False), nn.Linear(2, outputs, bias=False)
+        self.last = last
+
+    def forward(self, x):
+        if self.last:
+            return self.b(self.a(x)) + linear(x, self.weight, self.bias)
+        return linear(x, self.weight, self.bias) + self.b(self.a(x))
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_synapses_inside_of_a_synapse_are_traced_and_so_is_it(last):
+    """As the same synapses side by side: the branches of a sum, which its parts feed."""
+    torch.manual_seed(0)
+    synapse = Adapted(4, 6, last)
+    plain = nn.Linear(4, 6)
+    plain.load_state_dict(synapse.state_dict(), strict=False)
+    parts = Residual({"plain": plain}, {"a": synapse.a, "b": synapse.b})
+    neuron, readout = es.LIF(0.75, 0.3), Readout(6, K)
+    x, y = batch()
+    one, two = (
+        of_rule(rules.OTTT(), Network({"first": first, "neuron": neuron, "readout": readout}, {}, (4,), K).double(), x, y)
+        for first in (synapse, parts)
+    )
+    renamed = {"branch.layers.plain.": "", "shortcut.layers.": ""}
+    grads = two[1]
+    for long, short in renamed.items():
+        grads = {name.replace(long, short): grad for name, grad in grads.items()}
+    assert_same(one, (two[0], grads))
+
+
+class Doubled(nn.Linear):
+    def forward(self, x):
+        return linear(x, self.weight) + linear(2 * x, self.weight, self.bias)
+
+
+def test_a_synapse_with_two_products_is_refused():
+    net, (x, y) = es.models.mlp(4, [8, 7], K, es.LIF(0.75, 0.6)).double(), batch()
+    net.layers["linear2"] = Doubled(8, 7).double()
+    with pytest.raises(TrainingError, match=r"layers\.linear2: expected a synapse that runs once a step, with one pro"):
         of_rule(rules.OTTT(), net, x, y)
