@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 from edgesnn import export, runs
 from edgesnn.runtime.verify import verify
@@ -33,3 +34,9 @@ def test_data_and_network_of_the_documentation_go_the_whole_road(tmp_path: Path)
     checks = verify(tmp_path, ["reference", "ort"], steps=4)
     assert all(check.difference is None for check in checks)
     assert sum(check.compared for check in checks) > 0
+
+
+def test_the_loop_of_the_documentation_trains_the_classifiers_of_ttlbp() -> None:
+    names: dict[str, Any] = {}
+    exec(program("rules.md"), names)
+    assert all(parameter.grad.abs().max() > 0 for parameter in names["local"].parameters())

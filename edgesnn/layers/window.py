@@ -5,6 +5,7 @@
         with weights:
             logits, state = net.step(x[t], state, t)
         loss(logits).backward()      # stops at the computed weights, and is summed there
+        state = {name: v.detach() for name, v in state.items()}  # the graph of this step is gone
     weights.backward()               # from there to the parameters, once
 
 Gradients are those without it.

@@ -35,15 +35,22 @@ class Rule(ABC):
         """JSON description for `rules.build`."""
 
     def backward(self, net: Network, x: Tensor, y: Tensor, generator: torch.Generator) -> float:
-        """Adds this rule's gradient of the whole window to `.grad`; returns the loss."""
+        """Adds this rule's gradient of the whole window to `.grad`; returns the loss.
+
+        Raises TrainingError for an empty window, and for labels that are not one for each of its samples.
+        """
+        check_window(x, y)
         return sum(self.parts(net, x, y, generator))
 
     def learn(self, net: Network, x: Tensor, y: Tensor, generator: torch.Generator, update: Update) -> float:
-        """Learns one window: the gradient, and `update` when this rule wants it. Returns the loss."""
+        """Learns one window: the gradient, and `update` when this rule wants it. Returns the loss, or raises as
+        `backward` does.
+        """
         if not self.updates_within_window:
             loss = self.backward(net, x, y, generator)
             update(loss)
             return loss
+        check_window(x, y)
         total = 0.0
         for loss in self.parts(net, x, y, generator):
             update(loss)
@@ -67,6 +74,20 @@ def checked_count(rule: str, name: str, value: Any) -> int | None:
     if count < 1:
         raise ConfigError(f"{rule}: expected {name} >= 1 or None, got {value!r}; give a whole number")
     return count
+
+
+def check_window(x: Tensor, y: Tensor) -> None:
+    """Raises TrainingError unless x is [T, N, ...] and y [N] with T and N above 0. Looks at no value."""
+    if len(x.shape) < 2 or 0 in x.shape[:2]:
+        raise TrainingError(
+            f"training: expected a window x [T, N, ...] of at least one step and one sample, got {list(x.shape)}; "
+            "give time first, then the batch"
+        )
+    if list(y.shape) != [x.shape[1]]:
+        raise TrainingError(
+            f"training: expected classes y [{x.shape[1]}], one for each sample of x {list(x.shape)}, got "
+            f"{list(y.shape)}; x is [T, N, ...], time first"
+        )
 
 
 def check_trainable(net: Network) -> None:

@@ -4,8 +4,9 @@ Shapes: T time steps, N batch, C channels.
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import cycle
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ from edgesnn.models.network import State
 from edgesnn.neurons import LIF, Neuron
 from edgesnn.rules.base import Rule
 from edgesnn.rules.loss import check_mse, step_loss
+from edgesnn.rules.targets import Targets
 
 
 def clamped_rate(current: Tensor, theta: float | Tensor) -> Tensor:
@@ -41,7 +43,8 @@ class DSR(Rule):
     passed through once, every neuron being its clamp, with the measured values and the clamp's derivative. The result
     is that of the paper where what is between neurons is linear and the same at every step; batch norm and maximum
     pooling act on the means. A convolution over time is linear too, but not the same at every step: its taps have
-    measured means as well (`_Taps`). Memory does not grow with T, and only one step has a graph.
+    measured means as well (`_Taps`), and so have the inputs of all synapses where neurons have different leaks
+    (`_Input`). Memory does not grow with T, and only one step has a graph.
 
     For LIF and IF neurons. Trained thresholds (`train_theta`) get the clamp's derivative (eq. 19, for spikes of height
     1) and the penalty theta_decay * theta^2; firing at alpha*theta (eq. 20) is the neuron's `alpha`. The readout does
@@ -55,18 +58,17 @@ class DSR(Rule):
         self.theta_decay, self.mse = theta_decay, mse
 
     def parts(self, net: Network, x: Tensor, y: Tensor, generator: torch.Generator) -> Iterator[float]:  # noqa: ARG002
-        neurons = _checked_neurons(net)
-        means: list[_Measured] = [*map(_Mean, neurons), *_taps(net)]
+        neurons, means = _measured(net)
         source = _Mean(neurons[0])  # the input, with the weights of the neurons that it drives
         state: State = {}
-        with torch.no_grad(), _handled(mean.observing() for mean in means):
+        with torch.no_grad(), _handled(means, observing=True):
             for t in range(x.shape[0]):
                 _, state = net.step(x[t], state, t)
                 source.add(x[t], x[t])
-        with _handled(mean.representing() for mean in means), _deterministic(net):
+        with _handled(means, observing=False), _deterministic(net):
             logits, _ = net.step(source.current, {}, 0)
             loss = step_loss(logits, y, self.mse)
-            for neuron in neurons:
+            for neuron in dict.fromkeys(neurons):
                 if self.theta_decay and neuron.theta_raw is not None:
                     loss = loss + self.theta_decay * neuron.theta_values().square().sum()
             loss.backward()
@@ -90,12 +92,6 @@ class _Mean:
         self.current = self.current + (current - self.current) / self.weight
         self.rate = self.rate + (spikes - self.rate) / self.weight
 
-    def observing(self) -> RemovableHandle:
-        return self.neuron.register_forward_hook(self.observe)
-
-    def representing(self) -> RemovableHandle:
-        return self.neuron.register_forward_hook(self.represent)
-
     def observe(self, _: nn.Module, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
         self.add(inputs[0], output[0])
 
@@ -107,7 +103,23 @@ class _Mean:
         return mapped + (self.rate - mapped).detach(), output[1]
 
 
-class _Taps:
+class _Input:
+    """Weighted means of what a synapse reads, with the leak of the neuron that it feeds: of these the mean current of
+    that neuron is made. They are the rates of the neuron before it where both have one leak.
+    """
+
+    def __init__(self, neuron: LIF) -> None:
+        self.mean = _Mean(neuron)
+
+    def observe(self, _: nn.Module, inputs: tuple[Any, ...]) -> None:
+        self.mean.add(inputs[0], inputs[0])
+
+    def represent(self, _: nn.Module, inputs: tuple[Any, ...]) -> tuple[Tensor]:
+        """The measured means, with the derivative of the input of this pass."""
+        return (inputs[0] + (self.mean.current - inputs[0]).detach(),)
+
+
+class _Taps(_Input):
     """Weighted means of what the taps of a `TemporalConv` read.
 
     Its current is I[n] = sum_j W_j x[n - d_j] + b, so that the mean current is that of the taps' own means x^_j. They
@@ -115,45 +127,44 @@ class _Taps:
     taps have the derivative of x^, as the rates have that of the clamp.
     """
 
-    def __init__(self, block: TemporalConv, neuron: LIF) -> None:
-        self.block = block
-        self.mean = _Mean(neuron)  # with the weights of the neuron that is driven
-
-    def observing(self) -> RemovableHandle:
-        return self.block.synapse.register_forward_pre_hook(self.observe)
-
-    def representing(self) -> RemovableHandle:
-        return self.block.synapse.register_forward_pre_hook(self.represent)
-
-    def observe(self, _: nn.Module, inputs: tuple[Any, ...]) -> None:
-        self.mean.add(inputs[0], inputs[0])
+    def __init__(self, neuron: LIF, kernel: int) -> None:
+        super().__init__(neuron)
+        self.kernel = kernel
 
     def represent(self, _: nn.Module, inputs: tuple[Any, ...]) -> tuple[Tensor]:
         """The measured means [N, K*C], with the derivative of the newest tap, the input of this pass, in all."""
-        newest = inputs[0].unflatten(1, (self.block.kernel, -1))[:, -1].repeat(1, self.block.kernel)
+        newest = inputs[0].unflatten(1, (self.kernel, -1))[:, -1].repeat(1, self.kernel)
         return (newest + (self.mean.current - newest).detach(),)
 
 
-_Measured = _Mean | _Taps
+#: What is measured at a module, in the order of the places where it stands.
+_Places = dict[nn.Module, list[_Mean] | list[_Input]]
 
 
-def _taps(net: Network) -> list[_Taps]:
-    """The convolutions over time, each with the neuron behind it, or the last one where none is."""
-    taps: list[_Taps] = []
-    waiting: list[TemporalConv] = []
-    neuron = None
-    for module in net.modules():
-        if isinstance(module, TemporalConv):
-            waiting.append(module)
-        elif isinstance(module, LIF):
-            neuron = module
-            taps += [_Taps(block, neuron) for block in waiting]
-            waiting = []
-    return taps if neuron is None else taps + [_Taps(block, neuron) for block in waiting]
+def _measured(net: Network) -> tuple[list[LIF], _Places]:
+    """The neurons in the order they run, and what is measured: at neurons, at taps over time, and where neurons have
+    different leaks at all synapses that feed one.
+    """
+    _check_supported(net)
+    found = Targets.of(net)
+    neurons = [neuron for neuron in found.neurons if isinstance(neuron, LIF)]
+    means: dict[nn.Module, list[_Mean]] = {}
+    for neuron in neurons:
+        means.setdefault(neuron, []).append(_Mean(neuron))
+    kernels = {block.synapse: block.kernel for block in net.modules() if isinstance(block, TemporalConv)}
+    several = len({neuron.lam for neuron in neurons}) > 1
+    inputs: dict[nn.Module, list[_Input]] = {}
+    for synapse, target in found.synapses:
+        fed = target if isinstance(target, LIF) else neurons[-1]
+        if synapse in kernels:
+            inputs.setdefault(synapse, []).append(_Taps(fed, kernels[synapse]))
+        elif several and target is not None:
+            inputs.setdefault(synapse, []).append(_Input(fed))
+    return neurons, {**means, **inputs}
 
 
-def _checked_neurons(net: Network) -> list[LIF]:
-    """The network's neurons, if all are such that their spikes have a representation."""
+def _check_supported(net: Network) -> None:
+    """Raises TrainingError where there is something whose spikes have no representation."""
     for name, module in net.named_modules():
         if isinstance(module, Block) and not isinstance(module, (*STATELESS, TemporalConv)):
             raise TrainingError(
@@ -174,18 +185,29 @@ def _checked_neurons(net: Network) -> list[LIF]:
             )
     if not named:
         raise TrainingError("DSR: expected a network with neurons, got none")
-    return [module for _, module in named if isinstance(module, LIF)]
 
 
 @contextmanager
-def _handled(handles: Iterable[RemovableHandle]) -> Iterator[None]:
-    """Hooks while it is entered."""
-    hooks = list(handles)
+def _handled(places: _Places, *, observing: bool) -> Iterator[None]:
+    """Hooks while it is entered: a module that stands at several places takes their turn, step after step."""
+    hooks = [_hook(module, measured, observing) for module, measured in places.items()]
     try:
         yield
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def _hook(module: nn.Module, measured: list[_Mean] | list[_Input], observing: bool) -> RemovableHandle:
+    turns = cycle(measured)
+
+    def run(*arguments: Any) -> Any:
+        place: Any = next(turns)
+        return place.observe(*arguments) if observing else place.represent(*arguments)
+
+    if isinstance(measured[0], _Mean):
+        return module.register_forward_hook(run)
+    return module.register_forward_pre_hook(run)
 
 
 @contextmanager

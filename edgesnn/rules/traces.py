@@ -126,7 +126,7 @@ class Traces:
 
     @torch.no_grad()
     def _trace(self, x: Tensor, padding: Any) -> Tensor | None:
-        """The trace of the innermost synapse that is running, whose input is x; None for a call that is no synapse's."""
+        """The trace of the innermost running synapse, whose input is x; None for a call that is no synapse's."""
         if not self.running:
             return None
         synapse = self.running[-1]

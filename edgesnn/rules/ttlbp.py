@@ -51,7 +51,7 @@ class TTLBP(Rule):
         check_mse("TTLBP", mse)
         self.k, self.n = checked_count("TTLBP", "k", k), checked_count("TTLBP", "n", n)
         self.classifiers, self.mse, self.seed = classifiers, mse, _checked_seed(seed)
-        self._prepared: WeakKeyDictionary[Network, nn.ModuleList] = WeakKeyDictionary()
+        self._prepared = _ByNetwork()
 
     def parts(self, net: Network, x: Tensor, y: Tensor, generator: torch.Generator) -> Iterator[float]:  # noqa: ARG002
         steps, k = x.shape[0], self.k or x.shape[0]
@@ -79,7 +79,11 @@ class TTLBP(Rule):
             yield loss.item()
 
     def prepare(self, net: Network) -> nn.ModuleList:
-        """The local classifiers, one for each block but the last: features of the block -> classes."""
+        """New local classifiers, one for each block but the last: features of the block -> classes.
+
+        They replace those that the rule had for this network, so that a second `fit` starts them anew. A loop of one's
+        own calls this once before it trains, and hands their parameters to its optimizer beside the network's.
+        """
         check_trainable(net)
         chains = blocks(net, self.n)[:-1]
         with torch.random.fork_rng(devices=[]):
@@ -102,6 +106,15 @@ class TTLBP(Rule):
             "mse": self.mse,
             "seed": self.seed,
         }
+
+
+class _ByNetwork(WeakKeyDictionary[Network, nn.ModuleList]):
+    """Local classifiers, kept while their network is. They are pickled with the networks that they belong to, so that
+    a rule and its network pickled together still know each other.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _ByNetwork, (dict(self),)
 
 
 def _checked_seed(seed: Any) -> int:

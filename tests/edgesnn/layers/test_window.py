@@ -1,11 +1,16 @@
 """Weights computed once a window: the same values and gradients, fewer computations."""
 
+import re
+import textwrap
+
 import pytest
 import torch
 
+import edgesnn as es
 from edgesnn import layers
-from edgesnn.layers import binary
+from edgesnn.layers import binary, window
 from edgesnn.layers.window import WindowWeights
+from edgesnn.rules.loss import step_loss
 
 LAYERS = [
     lambda: layers.BinaryLinear(4, 3),
@@ -73,3 +78,17 @@ def test_outside_of_it_every_call_computes(calls):
     layer, x = layers.BinaryLinear(4, 3), torch.ones(2, 4)
     layer(x), layer(x)
     assert len(calls) == 2
+
+
+def test_the_example_runs_as_it_stands():
+    """And gives the gradient of its time steps."""
+    [example] = re.findall(r"\n\n(    .*?)\n\n", window.__doc__, re.DOTALL)
+    net, x = es.models.mlp(6, [12, 12], 3, es.LIF()).double(), torch.rand(4, 8, 6, dtype=torch.float64)
+    y = torch.arange(8) % 3
+    names = {"net": net, "x": x, "steps": len(x), "state": {}, "WindowWeights": WindowWeights}
+    exec(textwrap.dedent(example), names | {"loss": lambda logits: step_loss(logits, y) / len(x)})
+    got = {name: p.grad.clone() for name, p in net.named_parameters()}
+    net.zero_grad()
+    es.rules.SLTT().backward(net, x, y, torch.Generator())
+    for name, p in net.named_parameters():
+        torch.testing.assert_close(got[name], p.grad, rtol=1e-10, atol=1e-12)

@@ -106,6 +106,56 @@ def test_eq_16_and_17_by_hand(neuron):
         torch.testing.assert_close(grads[f"layers.{name}.weight"], value, rtol=1e-10, atol=1e-12)
 
 
+def weighted(values, lam):
+    """sum_n lam^(T-n) x[n] / sum_n lam^(T-n)."""
+    weights = [lam ** (len(values) - 1 - t) for t in range(len(values))]
+    return sum(w * value for w, value in zip(weights, values, strict=True)) / sum(weights)
+
+
+@pytest.mark.parametrize(("first", "second"), [(0.5, 1.0), (0.9, 0.5), (0.625, 0.625)])
+def test_an_input_has_the_leak_of_the_neuron_that_it_feeds(first, second):
+    """dL/dW2 = g2 x^T, x the mean of the spikes of which the mean current of the second layer is made."""
+    net, (x, y) = plain(LIF(first, 0.75)), batch()
+    net.layers["neuron2"] = LIF(second, 0.75)
+    neurons, state, seen = ("neuron1", "neuron2"), {}, {"neuron1": [], "neuron2": []}
+    hooks = [
+        net.layers[name].register_forward_hook(lambda _, i, o, name=name: seen[name].append((i[0], o[0])))
+        for name in neurons
+    ]
+    with torch.no_grad():
+        for t in range(T):
+            _, state = net.step(x[t], state, t)
+    for hook in hooks:
+        hook.remove()
+    spikes1, spikes2 = ([s for _, s in seen[name]] for name in neurons)
+    current1 = weighted([i for i, _ in seen["neuron1"]], first)
+    current2 = weighted([i for i, _ in seen["neuron2"]], second)
+    w2, w3, bias = net.layers["linear2"].weight, net.readout.weight, net.readout.bias
+    r2 = weighted(spikes2, second)
+    e3 = (torch.softmax(r2 @ w3.T + bias, dim=1) - one_hot(y, K)) / N
+    e2 = e3 @ w3 * ((current2 > 0) & (current2 < 0.75)) / 0.75
+    e1 = e2 @ w2 * ((current1 > 0) & (current1 < 0.75)) / 0.75
+    want = {"linear1": e1.T @ weighted([*x], first), "linear2": e2.T @ weighted(spikes1, second), "readout": e3.T @ r2}
+    _, grads = of_rule(rules.DSR(), net, x, y)
+    for name, value in want.items():
+        assert value.abs().max() > 1e-3
+        torch.testing.assert_close(grads[f"layers.{name}.weight"], value, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("train_theta", [False, True])
+def test_layers_that_share_a_neuron_have_means_of_their_own(train_theta):
+    """As two neurons, but for a threshold, which gets the gradient of both."""
+    one, two = plain(LIF(0.75, 0.625, train_theta=train_theta)), plain(LIF(0.75, 0.625, train_theta=train_theta))
+    one.layers["neuron2"] = one.layers["neuron1"]
+    (loss, got), (expected, want) = (of_rule(rules.DSR(), net, *batch()) for net in (one, two))
+    assert loss == expected
+    if train_theta:
+        want["layers.neuron1.theta_raw"] += want.pop("layers.neuron2.theta_raw")
+    assert got.keys() == want.keys()
+    for name, value in want.items():
+        torch.testing.assert_close(got[name], value, rtol=1e-12, atol=0)
+
+
 def over_time(seed=0):
     """Two convolutions over time, of 3 taps and of 2 taps 2 steps apart, and IF neurons."""
     layers = [

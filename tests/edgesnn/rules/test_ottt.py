@@ -345,7 +345,9 @@ def test_synapses_inside_of_a_synapse_are_traced_and_so_is_it(last):
     neuron, readout = es.LIF(0.75, 0.3), Readout(6, K)
     x, y = batch()
     one, two = (
-        of_rule(rules.OTTT(), Network({"first": first, "neuron": neuron, "readout": readout}, {}, (4,), K).double(), x, y)
+        of_rule(
+            rules.OTTT(), Network({"first": first, "neuron": neuron, "readout": readout}, {}, (4,), K).double(), x, y
+        )
         for first in (synapse, parts)
     )
     renamed = {"branch.layers.plain.": "", "shortcut.layers.": ""}

@@ -296,3 +296,31 @@ def test_bad_arguments_are_one_line():
         rules.build({"kind": "hebb"})
     with pytest.raises(ConfigError, match="'bptt'"):
         rules.build({"kind": "bptt", "k": 2})
+
+
+RULES = [rules.BPTT(), rules.SLTT(), rules.OTTT(), rules.OTTT("online"), rules.DSR(), rules.TTLBP(1)]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule.config()['kind']}-{rule.updates_within_window}")
+@pytest.mark.parametrize(
+    ("x", "y", "what"),
+    [
+        ((0, 4, 6), (4,), r"at least one step and one sample, got \[0, 4, 6\]"),
+        ((3, 0, 6), (0,), r"at least one step and one sample, got \[3, 0, 6\]"),
+        ((6,), (6,), r"a window x \[T, N, \.\.\.\]"),
+        ((3, 4, 6), (3,), r"classes y \[4\], one for each sample of x \[3, 4, 6\], got \[3\]"),
+        ((3, 4, 6), (3, 4), r"got \[3, 4\]"),
+        ((3, 4, 6), (), r"got \[\]"),
+    ],
+)
+def test_a_window_that_is_none_is_one_line(rule, x, y, what):
+    net = es.models.mlp(6, [5], 3, es.LIF(0.5, 0.6))
+    x, y, generator = torch.zeros(x), torch.zeros(y, dtype=torch.int64), torch.Generator()
+    for run in (
+        lambda: rule.backward(net, x, y, generator),
+        lambda: rule.learn(net, x, y, generator, lambda loss: None),
+    ):
+        with pytest.raises(TrainingError, match=what) as error:
+            run()
+        assert "\n" not in str(error.value)
+    assert all(parameter.grad is None for parameter in net.parameters())

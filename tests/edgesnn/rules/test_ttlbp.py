@@ -1,6 +1,8 @@
 """TTLBP in float64: at its ends it is BPTT and SLTT; between them nothing crosses an interval or a block."""
 
+import copy
 import gc
+import pickle
 
 import numpy as np
 import pytest
@@ -167,3 +169,22 @@ def test_a_seed_that_torch_does_not_take_is_one_line(seed):
 
 def test_a_seed_of_numpy_is_a_whole_number_too():
     assert type(rules.TTLBP(seed=np.int64(3)).config()["seed"]) is int
+
+
+def test_a_rule_and_its_network_pickled_together_know_each_other():
+    net, (x, y) = es.models.mlp(4, [6, 5], K).double(), batch()
+    rule = rules.TTLBP(k=2, n=1)
+    local = rule.prepare(net)
+    torch.nn.init.constant_(local[0].weight, 0.125)
+    want = of_rule(rule, net, x, y)
+    assert_same(of_rule(*pickle.loads(pickle.dumps((rule, net))), x, y), want)
+    assert_same(of_rule(copy.deepcopy(rule), net, x, y), want)
+    assert pickle.loads(pickle.dumps(rule)).config() == rule.config()
+
+
+def test_prepare_starts_the_classifiers_anew():
+    rule, net = rules.TTLBP(k=2, n=1), es.models.mlp(4, [6, 5], K)
+    first = rule.prepare(net)
+    start = first[0].weight.clone()
+    torch.nn.init.zeros_(first[0].weight)
+    assert torch.equal(rule.prepare(net)[0].weight, start)
