@@ -65,6 +65,7 @@ class DSR(Rule):
             for t in range(x.shape[0]):
                 _, state = net.step(x[t], state, t)
                 source.add(x[t], x[t])
+        _check_turns(net, means, len(x))
         with _handled(means, observing=False), _deterministic(net):
             logits, _ = net.step(source.current, {}, 0)
             loss = step_loss(logits, y, self.mse)
@@ -83,12 +84,12 @@ class _Mean:
 
     def __init__(self, neuron: LIF) -> None:
         self.neuron = neuron
-        self.weight = 0.0
+        self.weight, self.steps = 0.0, 0
         self.current = self.rate = torch.zeros(())
 
     def add(self, current: Tensor, spikes: Tensor) -> None:
         """mean' = mean + (value - mean) / W', W' = lam*W + 1."""
-        self.weight = self.neuron.lam * self.weight + 1
+        self.weight, self.steps = self.neuron.lam * self.weight + 1, self.steps + 1
         self.current = self.current + (current - self.current) / self.weight
         self.rate = self.rate + (spikes - self.rate) / self.weight
 
@@ -196,6 +197,17 @@ def _handled(places: _Places, *, observing: bool) -> Iterator[None]:
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def _check_turns(net: Network, places: _Places, steps: int) -> None:
+    """Raises TrainingError where a module did not run once a step at each of its places: their means are mixed."""
+    for name, module in net.named_modules():
+        ran = sum((place if isinstance(place, _Mean) else place.mean).steps for place in places.get(module, []))
+        if ran != steps * len(places.get(module, [])):
+            raise TrainingError(
+                f"DSR: {name}: expected a layer that runs once a step wherever it stands, got {ran} runs in {steps} "
+                "steps; use a layer of its own for each place, or ottt, sltt or bptt"
+            )
 
 
 def _hook(module: nn.Module, measured: list[_Mean] | list[_Input], observing: bool) -> RemovableHandle:

@@ -13,6 +13,8 @@ from torch.nn.functional import one_hot
 import edgesnn as es
 from edgesnn import rules
 from edgesnn.errors import ConfigError, TrainingError
+from edgesnn.layers import Readout
+from edgesnn.models import Network
 from edgesnn.neurons import IF, LIF
 from edgesnn.rules.dsr import _Mean, clamped_rate
 
@@ -297,3 +299,19 @@ def test_what_has_no_representation_is_refused():
         rules.DSR().backward(es.models.recurrent(4, 5, K, IF(1.0)).double(), x, y, torch.Generator())
     with pytest.raises(ConfigError, match="theta_decay >= 0"):
         rules.DSR(theta_decay=-1)
+
+
+class Twice(Network):
+    """Hears its first neurons twice, which nobody sees from outside."""
+
+    def step(self, x, state, t):
+        x, _ = self.layers["neuron1"](x, None, t)
+        return super().step(x, state, t)
+
+
+def test_a_neuron_that_runs_unseen_is_refused():
+    net = Twice({"neuron1": LIF(0.5), "linear1": nn.Linear(4, 4), "readout": Readout(4, K)}, {}, (4,), K).double()
+    with pytest.raises(
+        TrainingError, match=rf"^DSR: layers\.neuron1: .* once a step .*, got {2 * T} runs in {T} steps"
+    ):
+        of_rule(rules.DSR(), net, *batch())
