@@ -5,6 +5,7 @@ quantization) is computed once a window, spikes meet 1-bit weights in int8 convo
 and the logits, which nobody reads, are not computed.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -15,7 +16,7 @@ from torch.nn.functional import linear
 from edgesnn.layers import BinaryConv2d, BinaryLinear, Readout, binarize
 from edgesnn.models.network import Network, State
 from edgesnn.neurons import EMPF, IF, LIF, MultiLIF, Neuron
-from edgesnn.neurons.base import at_step
+from edgesnn.neurons.base import at_step, widened
 from edgesnn.neurons.empf import empf_step_
 from edgesnn.neurons.lif import lif_step_
 
@@ -56,7 +57,7 @@ class QuickSteps:
 
     Equal to `Network.step` bit for bit where no int8 convolution is used, and to float rounding of the currents where
     one is. An image that stands still passes the first layer once. Networks with other layers than this file knows,
-    with hooks, or in less than float32, are stepped by `Network.step` itself.
+    with hooks of a user, or in less than float32, are stepped by `Network.step` itself.
     """
 
     def __init__(self, net: Network) -> None:
@@ -176,9 +177,20 @@ def int8_convolutions(x: Tensor) -> bool:
 
 
 def _is_known(net: Network) -> bool:
-    hooked = any(module._forward_hooks or module._forward_pre_hooks for module in net.modules())
     narrow = any(value.dtype in (torch.float16, torch.bfloat16) for value in net.parameters())
-    return type(net).step is Network.step and not hooked and not narrow and all(map(_is_plain, net.layers.values()))
+    own_step = type(net).step is not Network.step
+    return not (own_step or narrow or _is_hooked(net)) and all(map(_is_plain, net.layers.values()))
+
+
+def _is_hooked(net: Network) -> bool:
+    """Whether there are hooks other than that of mixed precision, without which membranes are wide here too."""
+    hooks = (hook for module in net.modules() for hook in _hooks(module))
+    return any(hook is not widened for hook in hooks)
+
+
+def _hooks(module: nn.Module) -> Iterator[object]:
+    yield from module._forward_hooks.values()
+    yield from module._forward_pre_hooks.values()
 
 
 def _is_plain(layer: nn.Module) -> bool:

@@ -77,6 +77,12 @@ def above(threshold: float) -> float:
     return 0.5 * math.erfc(threshold / math.sqrt(2))
 
 
+def widened(neuron: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:  # noqa: ARG001  (torch's signature)
+    """A hook before a neuron, for mixed precision: the current in float32."""
+    current, *others = arguments
+    return (current.float(), *others)
+
+
 def positive(value: float) -> bool:
     """Whether float32, in which networks compute, has the number as one above 0; NaN is none."""
     return FLOAT32.tiny <= value <= FLOAT32.max

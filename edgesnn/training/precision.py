@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import nn
 
 from edgesnn.neurons import Neuron
+from edgesnn.neurons.base import widened
 
 PRECISIONS = ("float32", "bfloat16")
 
@@ -16,13 +16,13 @@ PRECISIONS = ("float32", "bfloat16")
 def multiplied_in(net: nn.Module, precision: str) -> Iterator[None]:
     """Within it, synapses of `net` multiply in this precision, forward and backward.
 
-    A membrane sums many small currents, which bfloat16 would lose, so currents are widened before neurons.
+    A membrane sums many small currents, which bfloat16 would lose, so currents are `widened` before neurons.
     """
     if precision == PRECISIONS[0]:
         yield
         return
     neurons = [module for module in net.modules() if isinstance(module, Neuron)]
-    hooks = [neuron.register_forward_pre_hook(_widened) for neuron in neurons]
+    hooks = [neuron.register_forward_pre_hook(widened) for neuron in neurons]
     device = next(net.parameters()).device.type
     try:
         with torch.autocast(device, torch.bfloat16):
@@ -30,8 +30,3 @@ def multiplied_in(net: nn.Module, precision: str) -> Iterator[None]:
     finally:
         for hook in hooks:
             hook.remove()
-
-
-def _widened(neuron: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:  # noqa: ARG001  (torch's signature)
-    current, *others = arguments
-    return (current.float(), *others)

@@ -8,6 +8,7 @@ from edgesnn.models import quick
 from edgesnn.models.quick import QuickSteps
 from edgesnn.quant.layers import QuantEMPF, set_range
 from edgesnn.quant.prepare import prepare
+from edgesnn.training.precision import multiplied_in
 
 T, N = 4, 6
 
@@ -138,6 +139,15 @@ def test_an_image_that_stands_still_passes_the_first_synapse_once(monkeypatch, b
         state = steps.step(image, state, t)
     assert ran.count("conv1") == 1
     assert ran.count("conv2") == T
+
+
+def test_mixed_precision_takes_the_fast_way(monkeypatch):
+    net = mlp(es.EMPF())
+    with multiplied_in(net, "bfloat16"):
+        quick_steps = QuickSteps(net)
+        monkeypatch.setattr(net, "step", None)
+        state = quick_steps.step(inputs()[0], {}, 0)
+    assert all(v.dtype == torch.float32 for v in state.values())
 
 
 def test_hooks_run_at_every_step():
