@@ -141,6 +141,30 @@ def test_steps_after_the_last_drawn_one_are_not_run(monkeypatch):
     assert seen == [(0, "quick"), (1, "gradient"), (2, "gradient")]
 
 
+def test_parameters_may_change_between_two_drawn_steps(monkeypatch):
+    """Also where an image stands still and no weight of the first layer changes, or where torch counts no change."""
+    rule, image = rules.SLTT(2), batch()[0][0]
+    monkeypatch.setattr(rule, "draw", lambda steps, generator: [1, T - 1])
+
+    def losses(x):
+        net = es.models.mlp(4, [64, 7], K, NEURONS["empf"], norm="none").double()
+        net.layers["linear1"].weight.requires_grad_(False)
+        found = []
+        for loss in rule.parts(net, x, batch()[1], generator()):
+            found.append(loss)
+            for parameter in net.parameters():
+                if parameter.requires_grad:
+                    parameter.data -= parameter.grad
+        return found
+
+    def plain():
+        with monkeypatch.context() as patch:
+            patch.setattr(QuickSteps, "step", torch.no_grad()(lambda self, x, s, t: self._net.step(x, s, t)[1]))
+            return losses(image.repeat(T, 1, 1))
+
+    assert losses(image.expand(T, *image.shape)) == plain()
+
+
 def peak_saved_bytes(rule, steps):
     """Largest number of bytes that autograd holds at once for backward."""
     live, peak = 0, 0
